@@ -1,0 +1,84 @@
+# Words to Pixels. `make` alone lists what there is; everything runs in .venv, which is made when it is first needed.
+
+VENV = .venv
+PY = $(VENV)/bin/python
+PROMPT =
+OUT = picture.png
+SEED =
+START := notebooks/00_start_here.ipynb
+
+# Waiting threads sleep: two programs that busy-wait on one small machine slow each other 10 to 90 times.
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# What the reader types reaches the program through the environment, untouched by make and by the shell.
+unexport PROMPT OUT SEED
+export COURSE_PROMPT = $(value PROMPT)
+export COURSE_OUT = $(value OUT)
+export COURSE_SEED = $(value SEED)
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test draw clean
+
+help:
+	@echo 'make lab                     install what is missing and open the lessons in JupyterLab'
+	@echo 'make draw PROMPT="a red circle" [OUT=picture.png] [SEED=0]   draw a picture from the shell'
+	@echo 'make test                    install the test tools too, check the code and run every test'
+	@echo 'make clean                   remove .venv and everything else that make made'
+
+# A server without a screen gets the address instead of a browser; JupyterLab asks root to say that it is meant.
+lab: $(VENV)/.lab
+	@set --; \
+	if [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] && [ "$$(uname)" != Darwin ]; then set -- "$$@" --no-browser; fi; \
+	if [ "$$(id -u)" = 0 ]; then set -- "$$@" --allow-root; fi; \
+	echo "Opening JupyterLab at $(START); stop it with Ctrl-C."; \
+	exec $(PY) -m jupyterlab --LabApp.default_url=/lab/tree/$(START) "$$@"
+
+draw: $(VENV)/.base
+	@$(PY) -m course_utils draw --out "$$COURSE_OUT" $${COURSE_SEED:+--seed "$$COURSE_SEED"} -- "$$COURSE_PROMPT"
+
+test: $(VENV)/.test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy course_utils
+	OMP_NUM_THREADS=1 $(PY) -m pytest -p no:nbval -n 2 --dist loadfile tests
+	@set -- notebooks/*.ipynb; \
+	if [ ! -e "$$1" ]; then echo "No lessons yet."; exit 0; fi; \
+	echo "Running $$# lesson(s) in profile ci"; \
+	COURSE_PROFILE=ci OMP_NUM_THREADS=1 $(PY) -m pytest -p tests.conftest --nbval-lax --nbval-current-env \
+		--nbval-cell-timeout=600 -n 2 --dist loadscope "$$@"
+
+clean:
+	rm -rf $(VENV) _build build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find course_utils tests notebooks -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} + 2>/dev/null || true
+
+# What is installed: .base to draw, .lab to read the lessons, .test to change them; each holds the ones before it. The stamp
+# is written when an install is complete, so an interrupted one goes on (with what pip has kept) and a finished one is
+# done again only when its description changes.
+$(VENV)/.base: PARTS = .
+$(VENV)/.base: STAMPS = $(VENV)/.base
+$(VENV)/.lab: PARTS = .[lab]
+$(VENV)/.lab: STAMPS = $(VENV)/.base $(VENV)/.lab
+$(VENV)/.test: PARTS = .[lab,test]
+$(VENV)/.test: STAMPS = $(VENV)/.base $(VENV)/.lab $(VENV)/.test
+
+$(VENV)/.base $(VENV)/.lab $(VENV)/.test: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "Installing the course ($(PARTS)) into $(VENV). The first time takes minutes: on Linux PyTorch alone is 3 GB."
+	@$(PY) -m pip install --constraint constraints.txt --editable '$(PARTS)'
+	@touch $(STAMPS)
+
+# PYTHON=… chooses the interpreter; else the first of these that is new enough, and not too new for PyTorch.
+PYTHON = python3 python3.13 python3.12 python3.11 python
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+
+$(VENV)/.made:
+	@for python in $(PYTHON); do \
+		if "$$python" -c '$(FITS)' 2>/dev/null; then \
+			echo "Making $(VENV) with $$("$$python" --version) ($$python)"; \
+			"$$python" -m venv --clear $(VENV) && touch $@; exit; \
+		fi; \
+	done; \
+	echo "No fitting Python among: $(PYTHON). The course needs Python 3.11, 3.12 or 3.13 with its module venv" >&2; \
+	echo "(on Debian and Ubuntu: apt install python3-venv). If you have it elsewhere: make lab PYTHON=/path/to/python3.12" >&2; \
+	exit 1

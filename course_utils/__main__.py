@@ -1,0 +1,93 @@
+"""The command line of the course: `python -m course_utils COMMAND`.
+
+A command is a module with two functions, named in COMMANDS and imported only when it is asked for:
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None    # its options; examples go into parser.epilog
+    def main(args: argparse.Namespace) -> int | None              # does the work; the exit code, None is 0
+
+With `--json` a command prints exactly one line of JSON, last on stdout. What the reader can put right is raised as a
+CourseError: its sentence goes to stderr and the exit code is 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+from course_utils.common import CourseError
+from course_utils.extras import missing
+
+COMMANDS = {  # name: (module, what it does)
+    "doctor": ("course_utils.doctor", "check this machine: one line each, OK or what to do"),
+    "draw": ("course_utils.commands.draw", "draw pictures from prompts"),
+    "train": (
+        "course_utils.commands.train",
+        "train the autoencoder, the judge, the features or the text-to-image model",
+    ),
+    "evaluate": ("course_utils.commands.evaluate", "measure a generator or the judge, with intervals"),
+    "run": ("course_utils.classroom.run", "run lessons, tidy what they showed and stamp how it was made"),
+}
+
+EXAMPLES = """examples:
+  python -m course_utils doctor            is this machine ready?
+  python -m course_utils COMMAND --help    the options of a command, with examples
+"""
+
+
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser of all commands; only the chosen command's module is imported and asked for its options."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m course_utils",
+        description="Words to Pixels: check the machine and use the generators from the shell.",
+        epilog=EXAMPLES,
+        formatter_class=layout,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, line) in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=line, description=f"{line[0].upper()}{line[1:]}.", formatter_class=layout
+        )
+        if name == chosen:
+            room = importlib.import_module(module)
+            room.add_arguments(command)
+            command.set_defaults(main=room.main)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command and returns the exit code: 0 is well, 2 is something the reader can put right, 130 is Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        chosen = next((word for word in argv if not word.startswith("-")), None)
+        args = build_parser(chosen).parse_args(argv)
+        code = args.main(args) or 0
+        sys.stdout.flush()
+        return code
+    except CourseError as error:
+        return fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "course_utils"):
+            raise
+        return fail(missing(package))
+    except KeyboardInterrupt:
+        fail("stopped by Ctrl-C.")
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as in `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def fail(sentence: str) -> int:
+    """Prints the sentence on stderr, on one line, and returns exit code 2."""
+    print("error:", " ".join(sentence.split()), file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):  # a console without Chinese shows \u4e00 instead of stopping
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(main())

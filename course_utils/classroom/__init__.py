@@ -1,0 +1,1 @@
+"""Running, tidying and checking the lessons."""

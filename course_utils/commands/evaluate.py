@@ -1,0 +1,156 @@
+"""`python -m course_utils evaluate NAME`: how good is a generator (or the judge), in numbers with intervals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from course_utils.common import CourseError, atomic_path
+
+EXAMPLES = """examples:
+  python -m course_utils evaluate flow-shapes --prompts 500 --json
+  python -m course_utils evaluate judge --json
+  python -m course_utils evaluate flow-shapes --prompts 200 --quick --steps 4 --guidance 1
+  python -m course_utils evaluate flow-shapes --snapshots RUN --out book/results/flow-shapes-curve.jsonl
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `evaluate`."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("name", help="weights: a shipped name or a folder")
+    parser.add_argument("--prompts", type=int, default=500, help="prompts of each group (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help="steps of the sampler (default: the card's)")
+    parser.add_argument("--guidance", type=float, help="guidance (default: the card's)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise")
+    parser.add_argument(
+        "--validation", action="store_true", help="use the validation prompts: for choices, not for results"
+    )
+    parser.add_argument("--quick", action="store_true", help="caption accuracy of complete captions only")
+    parser.add_argument(
+        "--snapshots", metavar="RUN", help="instead measure every snapshot of this training run, quickly"
+    )
+    parser.add_argument("--out", type=Path, help="also write the result there (with --snapshots one line for each)")
+    parser.add_argument("--update-card", action="store_true", help="write the result into the weights' card")
+    parser.add_argument("--device", help='"cpu" or "cuda" (default: cuda if there is one)')
+    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON, last")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Measures and prints."""
+    from course_utils.weights import read_card, weights_folder, write_card
+
+    if args.prompts < 1:
+        raise CourseError(f"--prompts is {args.prompts}; it must be at least 1.")
+    if args.snapshots:
+        rows = curve(args)
+        write(args.out, "".join(json.dumps(row) + "\n" for row in rows))
+        print(json.dumps(rows[-1]) if args.json else f"measured {len(rows)} snapshots")
+        return
+    kind = read_card(args.name).get("kind")
+    if kind == "judge":
+        result = judge_result(args)
+    elif kind == "flow":
+        result = generator_result(args)
+    else:
+        raise CourseError(
+            f"The weights {args.name!r} are of the kind {kind!r}; `evaluate` measures generators and the judge."
+        )
+    result = rounded({"name": Path(args.name).name, **result})
+    write(args.out, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    if args.update_card:
+        write_card(weights_folder(args.name), {**read_card(args.name), "quality": result})
+    print(json.dumps(result, ensure_ascii=False) if args.json else readable(result))
+
+
+def generator_result(args: argparse.Namespace) -> dict[str, Any]:
+    """Caption accuracy by group, fidelity, diversity, intervals, seconds."""
+    from course_utils.generators import load
+    from course_utils.measure.fidelity import Features
+    from course_utils.measure.judge import Judge
+    from course_utils.measure.quality import GROUPS, measure
+    from course_utils.worlds.scenes import SEEDS
+
+    generator = load(args.name, args.device)
+    groups = GROUPS[:3] if args.quick else GROUPS
+    found = measure(
+        generator,
+        Judge.load(),
+        None if args.quick else Features.load(),
+        prompts=args.prompts,
+        groups=groups,
+        steps=args.steps,
+        guidance=args.guidance,
+        seed=args.seed,
+        test=SEEDS["validation" if args.validation else "test"],
+    )
+    steps = generator.steps if args.steps is None else args.steps
+    guidance = generator.guidance if args.guidance is None else args.guidance
+    return {"prompts": args.prompts, "steps": steps, "guidance": guidance, **found}
+
+
+def judge_result(args: argparse.Namespace) -> dict[str, Any]:
+    """How the judge reads sharp scenes, scenes after the round trip, and what is no scene."""
+    from course_utils.generators.flow import load_autoencoder
+    from course_utils.measure.judge import Judge
+    from course_utils.measure.lessons_of_the_judge import NON_SCENES, means, non_scenes
+    from course_utils.measure.quality import measure_judge
+    from course_utils.worlds.scenes import SEEDS
+
+    judge = Judge.load(args.name)
+    n = args.prompts if args.quick else 5_000
+    found = measure_judge(judge, n)
+    trip = measure_judge(judge, n, load_autoencoder())
+    found["after_round_trip"] = {k: v for k, v in trip.items() if k not in ("pictures", "calibration")}
+    test, each = SEEDS["test"], 200
+    accepted = {}
+    for k, kind in enumerate(NON_SCENES):
+        readings = judge.read(non_scenes(kind, test + 17 * k, each))
+        accepted[kind] = sum(r.scene is not None for r in readings) / each
+    found["accepted_non_scenes"] = {"all": sum(accepted.values()) / len(accepted), **accepted}
+    found["accepted_means_of_64"] = sum(r.scene is not None for r in judge.read(means(test, 200))) / 200
+    return found
+
+
+def curve(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Caption accuracy of each snapshot of a training run against images seen."""
+    from course_utils.common import course_home
+    from course_utils.generators import load
+    from course_utils.measure.judge import Judge
+    from course_utils.measure.quality import GROUPS, measure
+
+    folders = sorted((course_home() / "runs" / args.snapshots / "snapshots").glob("*/card.json"))
+    if not folders:
+        raise CourseError(f"The run {args.snapshots!r} has no snapshots in COURSE_HOME/runs; train it first.")
+    judge, rows = Judge.load(), []
+    for path in folders:
+        generator = load(path.parent, args.device)
+        found = measure(
+            generator, judge, prompts=args.prompts, groups=GROUPS[:3], steps=args.steps, guidance=args.guidance
+        )
+        seen = {"images": generator.card["images_seen"], "seconds": generator.card["seconds"]}
+        rows.append(rounded({**seen, **{k: v for k, v in found.items() if k != "seconds_per_picture"}}))
+        print(readable(rows[-1]))
+    return rows
+
+
+def rounded(value: Any) -> Any:
+    """Floats with four digits behind the point: more would be noise."""
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(v) for v in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def readable(result: dict[str, Any]) -> str:
+    """The numbers as short text."""
+    return "  ".join(f"{k} {v}" for k, v in result.items() if not isinstance(v, dict | list))
+
+
+def write(path: Path | None, text: str) -> None:
+    if path is not None:
+        with atomic_path(path) as part:
+            part.write_text(text, encoding="utf-8")

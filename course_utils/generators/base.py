@@ -1,0 +1,155 @@
+"""What all generators share: how they are called, how they check prompts, what they give back."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_utils.common import CourseError, atomic_path
+from course_utils.weights import Weights, load_weights
+
+LONGEST_PROMPT = 1_000  # characters
+
+
+@dataclass
+class Pictures:
+    """What a generator drew: images (N, 3, H, W) float in [0, 1], and what it took.
+
+    `seconds`: wall time of the drawing; `evaluations`: passes of the model, a guided one counted as two; `warnings`: what
+    the reader should know, such as unknown words.
+    """
+
+    images: Tensor
+    prompts: list[str]
+    seconds: float
+    evaluations: int
+    warnings: list[str] = field(default_factory=list)
+
+    def save(self, path: str | Path, scale: int = 8, columns: int | None = None) -> Path:
+        """Writes the pictures as one sheet, each pixel enlarged `scale` times. Raises CourseError if that is not possible."""
+        from PIL import Image
+
+        path = Path(path)
+        if path.suffix.lower() not in (".png", ".webp", ".bmp"):
+            raise CourseError(f"{path.name} does not end in .png, .webp or .bmp; choose such a name for the picture.")
+        n, _, height, width = self.images.shape
+        columns = columns or min(n, 8)
+        rows = -(-n // columns)
+        sheet = torch.ones(rows * columns, 3, height, width)
+        sheet[:n] = self.images
+        sheet = sheet.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, 3)
+        pixels = Image.fromarray((sheet * 255).round().byte().numpy())
+        with atomic_path(path) as part:
+            pixels.resize((columns * width * scale, rows * height * scale), Image.Resampling.NEAREST).save(part)
+        return path
+
+
+class Generator(ABC):
+    """Draws pictures from prompts. A family implements `draw`; checks, noise and timing are the same for all."""
+
+    steps, guidance = 1, 1.0  # a family's defaults
+
+    def __init__(self, card: Mapping[str, Any], device: torch.device | str = "cpu"):
+        self.card, self.device = card, torch.device(device)
+
+    @abstractmethod
+    def draw(self, prompts: list[str], noise: Callable[..., Tensor], steps: int, guidance: float) -> tuple[Tensor, int]:
+        """Pictures (N, 3, H, W) for N prompts and the number of model passes. `noise(*shape)` gives (N, *shape)."""
+
+    def __call__(
+        self,
+        prompts: str | Sequence[str],
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        n: int = 1,
+        strict: bool = False,
+        batch_size: int = 64,
+    ) -> Pictures:
+        """Draws n pictures for each prompt: prompt by prompt, copy by copy.
+
+        The noise of a picture belongs to (seed, number of the prompt, number of the copy), so a picture does not depend on
+        what else is drawn with it. Words that the generator was never told are named in `warnings`; with `strict` they are
+        an error. Raises CourseError for prompts, steps or guidance that make no sense.
+        """
+        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        warnings = self.check(prompts, strict)
+        steps, guidance = self.steps if steps is None else steps, self.guidance if guidance is None else guidance
+        if not isinstance(steps, int) or not 1 <= steps <= 1000:
+            raise CourseError(f"steps is {steps!r}; it must be a whole number from 1 to 1000.")
+        if not 0 <= guidance <= 100:
+            raise CourseError(
+                f"guidance is {guidance!r}; it must lie between 0 (ignore the words) and 100; 1 means none."
+            )
+        if not isinstance(n, int) or n < 1:
+            raise CourseError(f"n is {n!r}; it must be a whole number of pictures for each prompt, at least 1.")
+        jobs = [(i, k) for i in range(len(prompts)) for k in range(n)]
+        started, found, evaluations = time.perf_counter(), [], 0
+        for start in range(0, len(jobs), batch_size):
+            part = jobs[start : start + batch_size]
+            noise = lambda *shape, part=part: noise_for(seed, part, shape).to(self.device)  # noqa: E731
+            with torch.inference_mode():
+                images, passes = self.draw([prompts[i] for i, _ in part], noise, steps, guidance)
+            found.append(images.float().clamp(0, 1).cpu())
+            evaluations += passes
+        seconds = time.perf_counter() - started
+        return Pictures(torch.cat(found).clone(), [prompts[i] for i, _ in jobs], seconds, evaluations, warnings)
+
+    def check(self, prompts: Sequence[str], strict: bool) -> list[str]:
+        """Warnings about unknown words; CourseError for what cannot be drawn at all."""
+        if not prompts:
+            raise CourseError("There is no prompt; give at least one, such as “a small red circle”.")
+        warnings = []
+        for prompt in prompts:
+            if not isinstance(prompt, str):
+                raise CourseError(f"A prompt must be text, and {prompt!r} is not; write it in quotes.")
+            if not prompt.strip():
+                raise CourseError("The prompt is empty; say what to draw, such as “a small red circle”.")
+            if len(prompt) > LONGEST_PROMPT:
+                raise CourseError(
+                    f"The prompt has {len(prompt):,} characters; {LONGEST_PROMPT:,} are allowed. Shorten it."
+                )
+            for word, nearest in self.unknown_words(prompt).items():
+                hint = f"; did you mean “{nearest}”?" if nearest else ""
+                warnings.append(f"“{word}” is not a word that this generator knows{hint}")
+        warnings = list(dict.fromkeys(warnings))
+        if strict and warnings:
+            raise CourseError(". ".join(warnings).replace("?. ", "? ") + " Use known words, or draw without strict.")
+        return warnings
+
+    def unknown_words(self, prompt: str) -> dict[str, str | None]:
+        """Words of the prompt that are not in the card's list, each with the nearest known one."""
+        from course_utils.worlds.captions import unknown_words
+
+        return unknown_words(prompt, self.card["words"]) if "words" in self.card else {}
+
+
+def noise_for(seed: int, jobs: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> Tensor:
+    """Standard normal noise (len(jobs), *shape), each row drawn from its own generator for (seed, prompt, copy)."""
+    rows = []
+    for prompt, copy in jobs:
+        mixed = (seed * 0x9E3779B97F4A7C15 + prompt * 0xBF58476D1CE4E5B9 + copy * 0x94D049BB133111EB + 1) & (2**63 - 1)
+        rows.append(torch.randn(shape, generator=torch.Generator().manual_seed(mixed)))
+    return torch.stack(rows)
+
+
+def load(name: str | Path = "flow-shapes", device: torch.device | str | None = None) -> Generator:
+    """The generator with these weights (a shipped name or a folder). Raises CourseError if they are missing or damaged."""
+    from course_utils.generators.flow import FlowGenerator
+
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    weights = load_weights(name)
+    families = {"flow": FlowGenerator}
+    if weights.card.get("kind") not in families:
+        raise CourseError(
+            f"The weights {str(name)!r} are of the kind {weights.card.get('kind')!r}, which draws no pictures."
+        )
+    return families[weights.card["kind"]](weights, chosen)

@@ -1,0 +1,1 @@
+"""From words to vectors: the tokenizer and the text encoder."""

@@ -1,0 +1,109 @@
+"""The judge: reads from a picture which scene it shows, how sure it is, and whether it is a scene at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_utils.models.judge import JudgeConfig, JudgeNetwork
+from course_utils.weights import load_weights
+from course_utils.worlds.captions import matches
+from course_utils.worlds.scenes import BACKGROUNDS, COLOURS, FILLS, SHAPES, SIZES, Scene, Thing, place_of, relation_of
+
+MOST = 4  # objects looked for; a scene has at most three
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the judge reads: the scene (None if there is none to name), and its certainty in [0, 1].
+
+    `certainty` is the least probability among all that was decided: that this is a scene, that each object is there and no
+    other, each of its attributes, the background. Below one half the judge cannot tell, and `scene` is None.
+    """
+
+    scene: Scene | None
+    certainty: float
+
+    def shows(self, asked: Scene) -> bool:
+        """Whether the picture shows what a (partial) scene asks for. "Cannot tell" is a no."""
+        return self.scene is not None and matches(asked, self.scene)
+
+
+class Judge:
+    """Reads pictures of the world `shapes` at 32x32."""
+
+    def __init__(self, network: JudgeNetwork, certain: float = 0.5):
+        self.network, self.certain = network.eval(), certain
+
+    @classmethod
+    def load(cls, name: str = "judge") -> Judge:
+        """The shipped judge. Raises CourseError if its weights are missing or damaged."""
+        weights = load_weights(name, "judge")
+        config = {k: tuple(v) if isinstance(v, list) else v for k, v in weights.card["config"].items()}
+        network = JudgeNetwork(JudgeConfig(**config))
+        network.load_state_dict(weights.part("judge"))
+        return cls(network)
+
+    @torch.inference_mode()
+    def features(self, images: Tensor, batch_size: int = 256) -> Tensor:
+        """(N, 192) features of pictures (N, 3, 32, 32) in [0, 1]: what the last layer sees."""
+        return torch.cat([self.network.features(part) for part in images.split(batch_size)])
+
+    @torch.inference_mode()
+    def read(self, images: Tensor, batch_size: int = 256) -> list[Reading]:
+        """A reading for each of the pictures (N, 3, 32, 32) in [0, 1]."""
+        return [reading for part in images.split(batch_size) for reading in self._read(part)]
+
+    def _read(self, images: Tensor) -> list[Reading]:
+        cells, whole = self.network(images)
+        grid = cells.shape[-1]
+        there = cells[:, 0].sigmoid()  # (B, 16, 16)
+        blob = 4 * F.avg_pool2d(there[:, None], 2, 1)  # (B, 1, 15, 15): about 1 where an object's four cells lie
+        top = blob == F.max_pool2d(blob, 3, 1, 1)
+        score, at = (blob * top).flatten(1).topk(MOST)  # (B, 4)
+        row, column = at // (grid - 1), at % (grid - 1)
+        corner = torch.stack([row * grid + column + d for d in (0, 1, grid, grid + 1)], 2)  # (B, 4, 4 cells)
+        share = there.flatten(1).gather(1, corner.flatten(1)).view_as(corner)
+        share = share / share.sum(2, keepdim=True).clamp_min(1e-6)
+        x = ((corner % grid + 0.5) * share).sum(2) / grid
+        y = ((corner // grid + 0.5) * share).sum(2) / grid
+        logits = cells[:, 1:].flatten(2)  # (B, 21, 256)
+        index = corner.flatten(1)[:, None].expand(-1, logits.shape[1], -1)
+        seen = (logits.gather(2, index).unflatten(2, (MOST, 4)) * share[:, None]).sum(3)  # (B, 21, 4)
+        parts = [part.softmax(1).max(1) for part in seen.split(self.network.config.attributes, 1)]
+        ground = whole[:, 1:].softmax(1).max(1)
+        rows = zip(
+            score.tolist(),
+            x.tolist(),
+            y.tolist(),
+            torch.stack([p.values for p in parts], 2).tolist(),
+            torch.stack([p.indices for p in parts], 2).tolist(),
+            ground.values.tolist(),
+            ground.indices.tolist(),
+            whole[:, 0].sigmoid().tolist(),
+            strict=True,
+        )
+        return [self._interpret(*row) for row in rows]
+
+    def _interpret(self, score, x, y, sure, value, ground_sure, ground, valid) -> Reading:
+        count = sum(s > 0.5 for s in score)
+        certainty = min(
+            valid,
+            ground_sure,
+            *(min(1.0, s) for s in score[:count]),
+            *(min(k) for k in sure[:count]),
+            *(1 - s for s in score[count:]),
+        )
+        if not 1 <= count <= 3 or certainty < self.certain:
+            return Reading(None, min(certainty, valid) if 1 <= count <= 3 else 0.0)
+        names = (SIZES, FILLS, COLOURS, SHAPES)
+        things = [Thing(*(n[v] for n, v in zip(names, value[j], strict=True))) for j in range(count)]
+        place = place_of(x[0], y[0]) if count == 1 else None
+        relation = None
+        if count == 2:
+            relation, swapped = relation_of(x[1] - x[0], y[1] - y[0])
+            things = things[::-1] if swapped else things
+        return Reading(Scene(tuple(things), place, relation, BACKGROUNDS[ground]), certainty)

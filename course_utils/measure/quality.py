@@ -1,0 +1,201 @@
+"""The quality of a text-to-image generator in three numbers that belong together: caption accuracy, fidelity, diversity.
+
+The rules that keep them honest: the judge takes no part in training, sampling or selection; one picture per prompt; the
+prompts come from scenes of the `test` list; a picture of which the judge is unsure is wrong; every number has an interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_utils.generators import Generator
+from course_utils.measure.fidelity import Features, frechet_distance, mean_pairwise_distance
+from course_utils.measure.intervals import bootstrap, wilson
+from course_utils.measure.judge import Judge
+from course_utils.worlds.captions import Parts, caption, has_held_out_synonym, matches, random_parts, restrict
+from course_utils.worlds.render import render
+from course_utils.worlds.scenes import SEEDS, Scene, Scenes, fitting, scenes
+
+ATTRIBUTES = ("size", "fill", "colour", "shape")
+GROUPS = ("one_object", "two_objects", "three_objects", "natural", "held_out_combinations", "held_out_synonyms")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt and the (partial) scene that it asks for."""
+
+    text: str
+    asked: Scene
+
+
+def prompts_of(group: str, n: int, seed: int = SEEDS["test"]) -> list[Prompt]:
+    """n prompts of a group, English and Chinese in turns.
+
+    one_object, two_objects, three_objects: everything is said. natural: one to three objects, things left out as people do.
+    held_out_combinations: one or two objects, everything said, the first with a colour and shape never seen together in
+    training. held_out_synonyms: one or two objects, everything said, with one word that no training caption contains.
+    """
+    start = 1_000_000 * GROUPS.index(group)
+    things = {"one_object": 1, "two_objects": 2, "three_objects": 3}.get(group)
+    split = "held_out" if group == "held_out_combinations" else "train"
+    found: list[Prompt] = []
+    while len(found) < n:
+        batch = scenes(seed, start, 4 * n, things=things, split=split)
+        for i, scene in enumerate(batch.scenes, start):
+            language = ("en", "zh")[len(found) % 2]
+            parts = random_parts(len(scene.things), i) if group == "natural" else Parts.all(len(scene.things))
+            if group.startswith("held_out") and len(scene.things) == 3:
+                continue
+            if group == "held_out_synonyms" and not has_held_out_synonym(scene, parts, language):
+                continue
+            synonyms = "held_out" if group == "held_out_synonyms" else "train"
+            text = caption(scene, parts, language=language, seed=i, synonyms=synonyms)
+            found.append(Prompt(text, restrict(scene, parts)))
+            if len(found) == n:
+                break
+        start += 4 * n
+    return found
+
+
+def only(attribute: str, asked: Scene) -> Scene:
+    """What a scene asks of one attribute alone ("count" asks for nothing but the number of things)."""
+    n = len(asked.things)
+    things = tuple(tuple(attribute == name for name in ATTRIBUTES) for _ in range(n))
+    parts = Parts(things, attribute == "place", attribute == "relation", attribute == "background")  # type: ignore[arg-type]
+    return restrict(asked, parts)
+
+
+def measure(
+    generator: Generator,
+    judge: Judge,
+    features: Features | None = None,
+    *,
+    prompts: int = 500,
+    groups: Sequence[str] = GROUPS,
+    steps: int | None = None,
+    guidance: float | None = None,
+    seed: int = 0,
+    test: int = SEEDS["test"],
+    fidelity_pictures: int = 2_000,
+) -> dict[str, Any]:
+    """Caption accuracy for each group (fractions), fidelity and diversity, each with its 95 % interval; see `evaluate`."""
+    result: dict[str, Any] = {"prompts": prompts}
+    intervals: dict[str, Any] = {}
+    right: dict[str, list[bool]] = {}
+    by_attribute: dict[str, list[bool]] = {}
+    counting: list[bool] = []
+    seconds = drawn = 0.0
+    for group in groups:
+        asked = prompts_of(group, prompts, test)
+        pictures = generator([p.text for p in asked], seed=seed, steps=steps, guidance=guidance)
+        seconds, drawn = seconds + pictures.seconds, drawn + len(asked)
+        readings = judge.read(pictures.images)
+        right[group] = [reading.shows(p.asked) for reading, p in zip(readings, asked, strict=True)]
+        if group in GROUPS[:3]:
+            for reading, p, good in zip(readings, asked, right[group], strict=True):
+                for name in (*ATTRIBUTES, "place", "relation", "background", "count"):
+                    if getattr(p.asked, name, "") is not None:
+                        by_attribute.setdefault(name, []).append(reading.shows(only(name, p.asked)))
+                if len(p.asked.things) > 1 and len(set(p.asked.things)) == 1:
+                    counting.append(good)
+    full = [x for group in groups if group in GROUPS[:3] for x in right[group]]
+    rows = {"all": full, **right}
+    for name, values in rows.items():
+        if values:
+            result[name] = sum(values) / len(values)
+            intervals[name] = wilson(sum(values), len(values))
+    by_attribute["counting"] = counting
+    result["attributes"] = {name: sum(v) / len(v) for name, v in by_attribute.items() if v}
+    intervals["attributes"] = {name: wilson(sum(v), len(v)) for name, v in by_attribute.items() if v}
+    if features is not None:
+        add_fidelity(result, intervals, generator, features, fidelity_pictures, steps, guidance, seed, test)
+        add_diversity(result, intervals, generator, features, steps, guidance, seed, test)
+    result["intervals"] = intervals
+    result["seconds_per_picture"] = seconds / max(drawn, 1)
+    return result
+
+
+def real_and_captions(n: int, start: int, test: int) -> tuple[Scenes, list[str]]:
+    """n scenes of the training split's kind from the test list, and a complete caption of each."""
+    batch = scenes(test, start, n, split="train")
+    texts = [caption(s, language=("en", "zh")[i % 2], seed=start + i) for i, s in enumerate(batch.scenes)]
+    return batch, texts
+
+
+def add_fidelity(result, intervals, generator, features, n, steps, guidance, seed, test) -> None:  # type: ignore[no-untyped-def]
+    """Fréchet distance of n drawn pictures from n real ones, beside real from real, and real from their round trip."""
+    ours, texts = real_and_captions(n, 10_000_000, test)
+    other = scenes(test, 20_000_000, n, split="train")
+    drawn = features(generator(texts, seed=seed, steps=steps, guidance=guidance).images)
+    real, real2 = features(render(ours)), features(render(other))
+    result["fidelity"] = frechet_distance(drawn, real2)
+    result["fidelity_floor"] = frechet_distance(real, real2)
+    intervals["fidelity"] = bootstrap(lambda i: frechet_distance(drawn[i], real2), n, 40)
+    intervals["fidelity_floor"] = bootstrap(lambda i: frechet_distance(real[i], real2), n, 40)
+    if getattr(generator, "autoencoder", None) is not None:
+        tripped = features(through(generator.autoencoder, render(ours)))
+        result["fidelity_round_trip"] = frechet_distance(tripped, real2)
+
+
+@torch.inference_mode()
+def through(autoencoder: torch.nn.Module, images: Tensor) -> Tensor:
+    """Pictures in [0, 1] to latents and back, in batches."""
+    parts = [autoencoder(part * 2 - 1) / 2 + 0.5 for part in images.split(256)]
+    return torch.cat(parts).clamp(0, 1)
+
+
+def add_diversity(  # type: ignore[no-untyped-def]
+    result, intervals, generator, features, steps, guidance, seed, test, captions: int = 64, copies: int = 8
+) -> None:
+    """Mean pairwise feature distance of pictures for one caption, over that of real scenes that fit it."""
+    asked = scenes(test, 30_000_000, captions, split="train").scenes
+    texts = [caption(s, language=("en", "zh")[i % 2], seed=i) for i, s in enumerate(asked)]
+    drawn = features(generator(texts, seed=seed, steps=steps, guidance=guidance, n=copies).images)
+    real = torch.cat([features(render(fitting(s, test + i, copies))) for i, s in enumerate(asked)])
+    ours, theirs = (mean_pairwise_distance(f.unflatten(0, (captions, copies))) for f in (drawn, real))
+    result["diversity"] = float(ours.mean() / theirs.mean())
+    intervals["diversity"] = bootstrap(lambda i: float(ours[i].mean() / theirs[i].mean()), captions, 400)
+
+
+def measure_judge(
+    judge: Judge, n: int = 5_000, autoencoder: torch.nn.Module | None = None, test: int = SEEDS["test"]
+) -> dict[str, Any]:
+    """How the judge reads fresh scenes: exactly right, by number of things; with an autoencoder, after its round trip."""
+    result: dict[str, Any] = {"pictures": n}
+    intervals: dict[str, Any] = {}
+    everything: list[bool] = []
+    certain: list[float] = []
+    for k, name in ((1, "one_object"), (2, "two_objects"), (3, "three_objects")):
+        batch = scenes(test, 50_000_000 + k * 1_000_000, n, things=k)
+        images = render(batch)
+        readings = judge.read(images if autoencoder is None else through(autoencoder, images))
+        right = [
+            reading.scene is not None and reading.shows(s) for reading, s in zip(readings, batch.scenes, strict=True)
+        ]
+        result[name], intervals[name] = sum(right) / n, wilson(sum(right), n)
+        everything += right
+        certain += [reading.certainty for reading in readings]
+    result["exact"], intervals["exact"] = sum(everything) / len(everything), wilson(sum(everything), len(everything))
+    result["calibration"] = calibration(certain, everything)
+    return {**result, "intervals": intervals}
+
+
+def calibration(
+    certainty: Sequence[float], right: Sequence[bool], edges: Sequence[float] = (0, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0)
+) -> list[dict[str, float]]:
+    """For each range of certainty: how many readings, their mean certainty, and how many were right."""
+    rows = []
+    for low, high in zip(edges, edges[1:], strict=False):
+        inside = [(c, r) for c, r in zip(certainty, right, strict=True) if low <= c < high or (high == edges[-1] == c)]
+        if inside:
+            mean, share = (sum(v) / len(inside) for v in zip(*inside, strict=True))
+            rows.append({"from": low, "to": high, "readings": len(inside), "certainty": mean, "right": share})
+    return rows
+
+
+__all__ = ["GROUPS", "Prompt", "calibration", "matches", "measure", "measure_judge", "only", "prompts_of", "through"]

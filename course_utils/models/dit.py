@@ -1,0 +1,140 @@
+"""A transformer that learns to turn noise into pictures, told by words: flow matching in latents (or in pixels).
+
+Config, parts, model, loss. Time runs from t = 0 (noise) to t = 1 (data), on the straight line x_t = (1 - t) noise + t data,
+whose velocity is data - noise (Lipman et al. 2023; Liu et al. 2023). The transformer cuts x_t into patches, as DiT does
+(Peebles & Xie 2023); time and the mean of the text steer its norms, and every patch looks at every word by cross attention.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from course_utils.language.text_encoder import Attention, TextEncoder, TextEncoderConfig
+from course_utils.language.tokenizer import EMPTY, PAD
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    channels: int = 8
+    size: int = 8  # height and width of the latents (or of the picture)
+    patch: int = 2
+    width: int = 192
+    depth: int = 6
+    heads: int = 6
+    text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
+    drop_caption: float = (
+        0.1  # share of captions replaced by the empty one, so that guidance has something to guide from
+    )
+
+    @property
+    def patches(self) -> int:
+        return (self.size // self.patch) ** 2
+
+
+def time_features(t: Tensor, width: int) -> Tensor:
+    """Cosines and sines (B, width) of 1000 t at geometrically spaced frequencies, in float32 (Vaswani et al. 2017)."""
+    frequency = torch.exp(-math.log(10_000) * torch.arange(width // 2, device=t.device) / (width // 2))
+    angle = 1000 * t.float()[:, None] * frequency
+    return torch.cat([angle.cos(), angle.sin()], 1)
+
+
+class Block(nn.Module):
+    """Patches look at each other, then at the words, then think alone; shift, scale and gate come from time and text."""
+
+    def __init__(self, config: DiTConfig):
+        super().__init__()
+        d = config.width
+        self.steer = nn.Parameter(torch.zeros(6, d))  # what this block adds to the steering that all blocks share
+        self.norm1 = nn.LayerNorm(d, elementwise_affine=False)
+        self.attention = Attention(d, config.heads)
+        self.norm2 = nn.LayerNorm(d)
+        self.cross = Attention(d, config.heads, config.text.width)
+        self.norm3 = nn.LayerNorm(d, elementwise_affine=False)
+        self.mlp = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU("tanh"), nn.Linear(4 * d, d))
+
+    def forward(self, x: Tensor, words: Tensor, seen: Tensor, steer: Tensor) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = (steer + self.steer).unsqueeze(2).unbind(1)  # each (B, 1, D)
+        x = x + gate1 * self.attention(self.norm1(x) * (1 + scale1) + shift1)
+        x = x + self.cross(self.norm2(x), words, seen)
+        return x + gate2 * self.mlp(self.norm3(x) * (1 + scale2) + shift2)
+
+
+class DiT(nn.Module):
+    """velocity = model(x_t, t, tokens): x_t (B, C, S, S), t (B,) in [0, 1], tokens (B, T) -> (B, C, S, S)."""
+
+    def __init__(self, config: DiTConfig | None = None):
+        super().__init__()
+        self.config = config = config or DiTConfig()
+        d, values = config.width, config.channels * config.patch**2
+        self.text = TextEncoder(config.text)
+        self.patch_in = nn.Linear(values, d)
+        self.position = nn.Parameter(0.02 * torch.randn(config.patches, d))
+        self.time = nn.Sequential(nn.Linear(256, d), nn.SiLU(), nn.Linear(d, d))
+        self.summary = nn.Linear(config.text.width, d)
+        self.steer = nn.Linear(d, 6 * d)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm_out = nn.LayerNorm(d, elementwise_affine=False)
+        self.steer_out = nn.Linear(d, 2 * d)
+        self.patch_out = nn.Linear(d, values)
+        for block in self.blocks:  # at first every branch that is not gated by `steer` adds nothing
+            nn.init.zeros_(block.cross.out.weight)  # type: ignore[union-attr]
+        for layer in (self.steer, self.steer_out, self.patch_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The caption's vectors and mask; they do not depend on t, so a sampler computes them once."""
+        return self.text(tokens)
+
+    def forward(
+        self, x: Tensor, t: Tensor, tokens: Tensor | None = None, text: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        words, seen = self.read(tokens) if text is None else text  # type: ignore[arg-type]
+        weight = seen[:, 0, 0, :, None].to(words.dtype)
+        summary = (words * weight).sum(1) / weight.sum(1)  # (B, text width): the mean over the caption's tokens
+        condition = F.silu(self.time(time_features(t, 256).to(x.dtype)) + self.summary(summary))  # (B, D)
+        steer = self.steer(condition).unflatten(1, (6, -1))  # (B, 6, D)
+        h = self.patch_in(patchify(x, self.config.patch)) + self.position  # (B, N, D)
+        for block in self.blocks:
+            h = block(h, words, seen, steer)
+        shift, scale = self.steer_out(condition).unsqueeze(1).chunk(2, -1)
+        return unpatchify(self.patch_out(self.norm_out(h) * (1 + scale) + shift), self.config.patch)
+
+
+def patchify(x: Tensor, patch: int) -> Tensor:
+    """(B, C, S, S) to (B, N, C * patch²): the picture as a row of patches."""
+    return F.pixel_unshuffle(x, patch).flatten(2).transpose(1, 2)
+
+
+def unpatchify(x: Tensor, patch: int) -> Tensor:
+    """The way back from `patchify`, for square pictures."""
+    side = math.isqrt(x.shape[1])
+    return F.pixel_shuffle(x.transpose(1, 2).unflatten(2, (side, side)), patch)
+
+
+def drop_captions(tokens: Tensor, share: float) -> Tensor:
+    """Replaces this share of the captions (B, T) by the empty one."""
+    empty = torch.full_like(tokens, PAD)
+    empty[:, 0] = EMPTY
+    return torch.where(torch.rand(len(tokens), 1, device=tokens.device) < share, empty, tokens)
+
+
+def flow_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean squared error of the velocity at random times: E |v(x_t, t, text) - (data - noise)|², per number.
+
+    batch: data (B, C, S, S) of about unit variance; tokens (B, T). t is logit-normal, which looks most often at the middle
+    of the way (Esser et al. 2024, section 3.1).
+    """
+    data, tokens = batch["data"], batch["tokens"]
+    noise = torch.randn_like(data)
+    t = torch.randn(len(data), device=data.device).sigmoid()
+    at = t[:, None, None, None]
+    tokens = drop_captions(tokens, model.config.drop_caption)  # type: ignore[union-attr, arg-type]
+    velocity = model((1 - at) * noise + at * data, t, tokens)
+    error = (velocity - (data - noise)).square().mean((1, 2, 3))
+    return error.mean(), {}

@@ -1,0 +1,112 @@
+"""The judge's network: looks at a picture and says which objects are where, on what background, and whether it is a scene.
+
+Config, network, loss. Each object is a blob on a 16x16 grid: its centre is spread over the four nearest cells by bilinear
+weights, so that the centre of mass of the blob gives back the exact place. At the same cells the network says what the
+object is. One more output says whether the picture is a proper scene at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    attributes: tuple[int, ...] = (2, 3, 8, 8)  # how many sizes, fills, colours, shapes
+    backgrounds: int = 5
+    channels: tuple[int, int] = (48, 96)
+    depth: int = 4
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(x + self.body(x))
+
+
+class JudgeNetwork(nn.Module):
+    """Pictures (B, 3, 32, 32) in [0, 1] to `cells` (B, 1 + 21, 16, 16) and `whole` (B, 1 + backgrounds), all logits.
+
+    `cells[:, 0]`: is an object's centre here; the rest: its attributes. `whole[:, 0]`: is this a scene; the rest: background.
+    """
+
+    def __init__(self, config: JudgeConfig | None = None):
+        super().__init__()
+        self.config = config = config or JudgeConfig()
+        a, b = config.channels
+        self.fine = nn.Sequential(
+            nn.PixelUnshuffle(2),  # (B, 12, 16, 16)
+            nn.Conv2d(12, a, 3, padding=1, bias=False),
+            nn.BatchNorm2d(a),
+            nn.SiLU(),
+            ResidualBlock(a),
+        )
+        self.coarse = nn.Sequential(
+            nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False),  # (B, b, 8, 8)
+            nn.BatchNorm2d(b),
+            nn.SiLU(),
+            *(ResidualBlock(b) for _ in range(config.depth)),
+        )
+        self.cells = nn.Sequential(nn.Conv2d(b, 4 * (1 + sum(config.attributes)), 1), nn.PixelShuffle(2))
+        self.whole = nn.Linear(2 * b, 1 + config.backgrounds)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the judge sees, (B, 2b): mean and maximum of the last layer over the picture."""
+        x = self.coarse(self.fine(images * 2 - 1))
+        return torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.coarse(self.fine(images * 2 - 1))
+        return self.cells(x), self.whole(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
+
+
+def judge_loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropies of everything the judge says, summed.
+
+    batch: images (B, 3, 32, 32) in [0, 1]; valid (B,) 1 for scenes and 0 for pictures that are none, of which only this is
+    asked; centre (B, K, 2) x and y in [0, 1]; attributes (B, K, 4) indices, -1 for absent things; background (B,).
+    """
+    cells, whole = network(batch["images"])
+    valid = batch["valid"]
+    present = (batch["attributes"][..., 0] >= 0) & (valid[:, None] > 0)  # (B, K)
+    blobs = splat(batch["centre"], cells.shape[-1]) * present[..., None]  # (B, K, 256), each sums to one
+    logits = cells.flatten(2)  # (B, 22, 256)
+    seen = F.binary_cross_entropy_with_logits(logits[:, 0], blobs.sum(1), reduction="none").sum(1)
+    things = valid.sum().clamp_min(1)
+    losses = {"objects": (seen * valid).sum() / things}
+    names, at = ("size", "fill", "colour", "shape"), 1
+    for k, n in enumerate(batch_sizes(network)):
+        logp = logits[:, at : at + n].log_softmax(1)
+        expected = torch.einsum("bkc,bnc->bkn", blobs, logp)  # log-probability of each value, averaged over the blob
+        right = expected.gather(2, batch["attributes"][..., k].clamp_min(0)[..., None])[..., 0]
+        losses[names[k]] = -(right * present).sum() / present.sum().clamp_min(1)
+        at += n
+    ground = F.cross_entropy(whole[:, 1:], batch["background"], reduction="none")
+    losses["background"] = (ground * valid).sum() / things
+    losses["valid"] = F.binary_cross_entropy_with_logits(whole[:, 0], valid)
+    total = losses["objects"] + sum(losses[n] for n in names) + losses["background"] + 2 * losses["valid"]
+    return total, {name: value.detach() for name, value in losses.items()}
+
+
+def batch_sizes(network: nn.Module) -> tuple[int, ...]:
+    return network.config.attributes  # type: ignore[union-attr, return-value]
+
+
+def splat(centre: Tensor, grid: int) -> Tensor:
+    """Bilinear weights (B, K, grid * grid) of centres (B, K, 2) in [0, 1]: each row sums to one on four neighbouring cells."""
+    cells = torch.arange(grid, device=centre.device)
+    x, y = ((1 - (centre[..., axis, None] * grid - 0.5 - cells).abs()).clamp_min(0) for axis in (0, 1))
+    return (y[..., :, None] * x[..., None, :]).flatten(-2)

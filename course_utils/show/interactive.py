@@ -1,0 +1,178 @@
+"""Figures that move: a flipbook that needs no kernel, and a box in which a prompt is typed."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from course_utils.common import CourseError
+from course_utils.extras import need
+from course_utils.show.pictures import to_png
+from course_utils.show.style import RIGHT, WRONG
+
+EXAMPLES = (
+    "a small red circle above a large blue square",
+    "two green triangles",
+    "一个红色的小圆在蓝色大方块的上面",
+    "左边有一个黄色的星星",
+)
+# What one move of the slider does: show that picture, hide the others, say its label. No ids, so pages cannot clash.
+_TURN = (
+    "const p=this.closest('.flipbook').querySelectorAll('.flipbook-page');"
+    "p.forEach((e,i)=>{e.style.display=i==this.value?'':'none'});"
+    "this.setAttribute('aria-valuetext',p[this.value].dataset.label);"
+    "this.closest('.flipbook').querySelector('output').textContent=p[this.value].dataset.label"
+)
+
+
+class Flipbook:
+    """A slider over ready-made pictures, as HTML that works with and without a kernel."""
+
+    def __init__(self, page: str) -> None:
+        self.html = page
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def flipbook(frames: Any, labels: Sequence[str], alt: str, *, width: int | None = None) -> Flipbook:
+    """A slider that turns over pictures, in JupyterLab and in the book alike; arrow keys, Home and End move it.
+
+    Args:
+        frames: figures, PNGs (bytes), or a tensor of pictures (N, 3, H, W) in [0, 1].
+        labels: N short texts that stand beside the slider, such as "step 3 of 16".
+        alt: what the pictures show, for readers who do not see them; each picture's label is added.
+        width: width of a picture in screen pixels; by default a figure's own, and 192 or more for picture tensors.
+
+    Raises CourseError if counts do not fit or `alt` is empty.
+    """
+    pixels = not isinstance(frames, (list, tuple))
+    pages = [to_png(frame) for frame in frames] if pixels else [_png(frame) for frame in frames]
+    if len(pages) != len(labels) or not pages:
+        raise CourseError(
+            f"A flipbook needs one label for each frame; it got {len(pages)} frames and {len(labels)} labels."
+        )
+    if not alt.strip():
+        raise CourseError("A flipbook needs an alt text: say in one sentence what its pictures show.")
+    if pixels and width is None:
+        width = frames.shape[-1] * max(1, 192 // frames.shape[-1])
+    parts = [
+        _image(png, f"{alt} ({label})", width=width, pixels=pixels, page=label, hidden=n > 0)
+        for n, (png, label) in enumerate(zip(pages, labels, strict=True))
+    ]
+    slider = (
+        f'<input type="range" min="0" max="{len(pages) - 1}" value="0" step="1" aria-label="{html.escape(alt)}" '
+        f'aria-valuetext="{html.escape(labels[0])}" style="width:min(24em,60%);vertical-align:middle" '
+        f'oninput="{_TURN}" onkeydown="event.stopPropagation()">'  # else JupyterLab takes the arrow keys
+    )
+    label = f'<output style="margin-left:.8em">{html.escape(labels[0])}</output>'
+    return Flipbook(f'<div class="flipbook" role="group">{"".join(parts)}<div>{slider}{label}</div></div>')
+
+
+def prompt_box(
+    generator: Callable[..., Any],
+    examples: Sequence[str] = EXAMPLES,
+    *,
+    n: int = 4,
+    steps: int = 16,
+    guidance: float = 2.0,
+) -> Any:
+    """A box to type a prompt into, with examples, seed, steps and guidance; the button or the Enter key draws `n` pictures.
+
+    `generator(prompts, *, steps, guidance, seed, n)` returns an object with `images` (N, 3, H, W) in [0, 1], `seconds`,
+    `evaluations` and `warnings`. What goes wrong is said in one line under the box, never as a traceback.
+    Returns a widget; it needs a running kernel. Raises CourseError if ipywidgets is missing.
+    """
+    w = need("lab", "ipywidgets")
+    wide = w.Layout(width="98%")
+    text = w.Text(value=examples[0] if examples else "", placeholder="type a prompt, English or Chinese", layout=wide)
+    text.continuous_update = False  # report a prompt when it is finished, not at each key
+    buttons = [w.Button(description=example, tooltip=example, layout=w.Layout(width="auto")) for example in examples]
+    settings = {
+        "seed": w.IntSlider(0, 0, 99, description="seed"),
+        "steps": w.IntSlider(steps, 1, 50, description="steps"),
+        "guidance": w.FloatSlider(guidance, min=0, max=8, step=0.5, description="guidance"),
+    }
+    go = w.Button(description="Draw", button_style="primary", icon="paint-brush")
+    picture, words = w.HTML(), w.HTML()
+    drawn: list[
+        Any
+    ] = []  # the request of the last picture: the same request draws the same picture, so it is not drawn again
+
+    def draw(_: Any = None) -> None:
+        request = {"prompts": text.value, "n": n, **{name: slider.value for name, slider in settings.items()}}
+        if drawn == [request]:
+            return
+        words.value, go.disabled = "drawing …", True
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pictures = generator(request.pop("prompts"), **request)
+            picture.value = _sheet(pictures.images, f"{len(pictures.images)} pictures drawn for: {text.value}")
+            words.value = _report(pictures)
+            drawn[:] = [{"prompts": text.value, **request}]
+        except CourseError as error:
+            picture.value, words.value, drawn[:] = "", _line(str(error), WRONG), []
+        except Exception as error:
+            picture.value, words.value, drawn[:] = "", _line(f"{type(error).__name__}: {error}", WRONG), []
+        finally:
+            go.disabled = False
+
+    def choose(button: Any) -> None:
+        text.value = button.description  # a new value draws
+        draw()
+
+    go.on_click(draw)
+    text.observe(draw, "value")
+    for button in buttons:
+        button.on_click(choose)
+    draw()
+    wrap = w.Layout(flex_flow="row wrap")
+    return w.VBox([text, w.Box(buttons, layout=wrap), w.Box([*settings.values(), go], layout=wrap), words, picture])
+
+
+def _report(pictures: Any) -> str:
+    """What a drawing took, and the generator's warnings."""
+    lines = [
+        _line(f"{len(pictures.images)} pictures in {pictures.seconds:.1f} s, {pictures.evaluations} evaluations", RIGHT)
+    ]
+    return "".join([*lines, *(_line(warning, WRONG) for warning in pictures.warnings)])
+
+
+def _line(text: str, colour: str) -> str:
+    return f'<div style="color:{colour}">{html.escape(" ".join(text.split()))}</div>'
+
+
+def _sheet(images: Any, alt: str) -> str:
+    """Pictures side by side as HTML, each at four times its size."""
+    one = images.shape[-1]
+    return "".join(_image(to_png(image), alt, width=one * max(1, 128 // one), pixels=True) for image in images)
+
+
+def _image(
+    png: bytes, alt: str, *, width: int | None, pixels: bool, page: str | None = None, hidden: bool = False
+) -> str:
+    """An HTML picture that carries its own data; `page` makes it one of a flipbook's."""
+    style = (
+        "margin:2px;max-width:100%;"
+        + ("image-rendering:pixelated;" if pixels else "")
+        + ("display:none" if hidden else "")
+    )
+    attributes = f'alt="{html.escape(alt)}" style="{style}"'
+    attributes += f' width="{width}"' if width else ""
+    attributes += f' class="flipbook-page" data-label="{html.escape(page)}"' if page is not None else ""
+    return f'<img {attributes} src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+
+def _png(frame: Figure | bytes) -> bytes:
+    if isinstance(frame, bytes):
+        return frame
+    memory = io.BytesIO()
+    frame.savefig(memory, format="png")
+    return memory.getvalue()

@@ -1,0 +1,192 @@
+"""The training loop of the course: the same for every model, on one CPU core or one GPU.
+
+**Exact resume.** Three rules make a run that was killed and resumed equal to one that was not, bit for bit on one CPU thread:
+1. Data has no state. `batches(position, n, generator)` is a pure function: images `position` to `position + n` of an endless
+   row, with a generator that is seeded from (seed, position) before each call for whatever else it draws.
+2. Dropout and the noise in losses come from torch's global generators, seeded here and stored in checkpoints.
+3. Callbacks cannot disturb: the generators are put back after them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_utils.common import CourseError
+from course_utils.training import checkpoints
+from course_utils.training.callbacks import Callback
+from course_utils.training.config import TrainConfig, choose_device, use_bf16
+from course_utils.training.ema import Ema
+from course_utils.training.schedules import learning_rate
+from course_utils.training.state import State, load_into, restore, save, take_stock, write_log
+
+Loss = Callable[[nn.Module, Any], tuple[Tensor, Mapping[str, Tensor | float]]]
+Batches = Callable[[int, int, torch.Generator], Any]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """`model` (trained), `ema_model` (its running average: use this one), both in eval mode, and the log, line by line."""
+
+    model: nn.Module
+    ema_model: nn.Module
+    history: list[dict[str, Any]]
+
+
+def train(
+    model: nn.Module,
+    loss: Loss,
+    batches: Batches,
+    config: TrainConfig,
+    *,
+    folder: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    resume: bool = True,
+    init: Mapping[str, Tensor] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> TrainResult:
+    """Trains `model` in place on `loss(model, batch) -> (scalar, details)` until `config.images` images have been seen.
+
+    `batches(position, n, generator)` gives a batch of n images (see the top of this file): a tensor, or tuples, lists and
+    dicts of them. It is moved to the device; what is made there (`generator.device`) need not be moved. `details` are
+    further scalars for the log. Both are called for n = batch_size / accumulate images at a time.
+
+    With a `folder`, checkpoints and `log.jsonl` (a line each `log_every_images`) go there, and a run that stopped goes on
+    from its newest checkpoint; `resume=False` deletes them and starts again. `init` is a state dict to start from, with a
+    fresh optimiser. `about` (JSON values) says what else makes this run what it is, such as the model's own config: a
+    checkpoint with another `about` or config is refused.
+
+    Raises CourseError when the numbers stop being finite, a checkpoint does not fit or cannot be written, or a signal
+    (Ctrl-C, SIGTERM) asks to stop; the last saves a checkpoint first.
+    """
+    device = choose_device(config.device)
+    bf16 = use_bf16(config.precision, device)
+    checkpoints.seed_everything(config.seed)
+    model.to(device).train()
+    if init is not None:
+        load_into(model, init, "The state dict given as `init`")
+    ema = Ema(model, config.ema_half_life_images)
+    optimiser = make_optimiser(model, config)
+    settings = json.loads(json.dumps({**dataclasses.asdict(config), **(about or {})}))
+    state = State(model, ema.model, optimiser, config, Path(folder) if folder else None, settings, device)
+    if state.folder is not None:
+        restore(state, resume)
+
+    loss = torch.compile(loss) if config.compile else loss
+    generator = torch.Generator(device)
+    part_size = config.batch_size // config.accumulate
+    rows: list[Tensor] = []  # one a step; they stay on the device until a log line or a checkpoint needs them
+    clock = time.monotonic
+    started = clock() - state.seconds
+    saved_at = logged_at = clock()
+    images_logged = state.images
+
+    with catch_signals() as signals:
+        while state.images < config.images:
+            optimiser.zero_grad()
+            parts = []
+            for position in range(state.images, state.images + config.batch_size, part_size):
+                generator.manual_seed(
+                    config.seed * 0x9E3779B1 + position
+                )  # odd constant: seeds do not run into each other
+                batch = move(batches(position, part_size, generator), device)
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    value, details = loss(model, batch)
+                (value / config.accumulate).backward()
+                parts.append([torch.as_tensor(v, device=device).detach().float() for v in (value, *details.values())])
+            means = torch.stack([torch.stack(part) for part in parts]).mean(0)
+            norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            good = means[0].isfinite() & norm.isfinite()
+            rows.append(torch.cat([means[:1], norm.view(1), means[1:]]))
+
+            for group in optimiser.param_groups:  # at the middle of the batch, so that no step is made with 0
+                group["lr"] = learning_rate(config, state.images + config.batch_size / 2)
+            # Fused AdamW leaves everything as it was where this is 1, and the CPU need not wait to hear of it.
+            optimiser.found_inf = (~good).float()  # type: ignore[attr-defined]
+            optimiser.step()
+            state.images += config.batch_size
+            state.step += 1
+            ema.update(state.images, config.batch_size, good)
+
+            finished, stopping = state.images >= config.images, bool(signals)
+            if finished or crossed(config.log_every_images, state.images, config.batch_size):
+                take_stock(state, rows)
+                state.seconds = clock() - started
+                rate = (state.images - images_logged) / max(clock() - logged_at, 1e-9)
+                write_log(state, ["loss", "gradient_norm", *details], rate, callbacks)
+                logged_at, images_logged = clock(), state.images  # the rate leaves out what callbacks took
+            if config.checkpoint_images is not None:
+                due = crossed(config.checkpoint_images, state.images, config.batch_size)
+            else:
+                due = clock() - saved_at > 60 * config.checkpoint_minutes
+            if state.folder is not None and (due or finished or stopping):
+                take_stock(state, rows)
+                state.seconds = clock() - started
+                save(state)
+                saved_at = clock()
+            if stopping and not finished:
+                kept = f"It is saved in {state.folder}; the same command goes on from there."
+                lost = "Nothing is saved, for want of a folder."
+                raise CourseError(
+                    f"Stopped by {signals[0]} after {state.images} images. {kept if state.folder else lost}"
+                )
+    return TrainResult(model.eval(), ema.model, state.history)
+
+
+def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019). Biases, gains and other parameters of one dimension are not decayed."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
+def move(batch: Any, device: torch.device) -> Any:
+    """`batch` with every tensor in it on `device`; from CPU to GPU through pinned memory, so that nobody waits."""
+    if isinstance(batch, Tensor):
+        pin = device.type == "cuda" and batch.device.type == "cpu"
+        return (batch.pin_memory() if pin else batch).to(device, non_blocking=pin)
+    if isinstance(batch, Mapping):
+        return {key: move(value, device) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        moved = [move(value, device) for value in batch]
+        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
+    return batch
+
+
+def crossed(every: int, images: int, batch_size: int) -> bool:
+    """Whether the last batch crossed a multiple of `every`."""
+    return images // every > (images - batch_size) // every
+
+
+@contextlib.contextmanager
+def catch_signals() -> Iterator[list[str]]:
+    """Yields a list that gets the name of the signal when SIGINT or SIGTERM arrives; a second one acts as ever, at once."""
+    caught: list[str] = []
+    before: dict[int, Any] = {}
+
+    def remember(number: int, _: Any) -> None:
+        caught.append(signal.Signals(number).name)
+        signal.signal(number, before[number])
+
+    if threading.current_thread() is threading.main_thread():  # Python lets no other thread set handlers
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, remember) or signal.SIG_DFL
+    try:
+        yield caught
+    finally:
+        for restored, handler in before.items():
+            signal.signal(restored, handler)

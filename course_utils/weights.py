@@ -1,0 +1,112 @@
+"""Weights on disk: a folder with `model.safetensors` and `card.json`, the card saying what they are and how they came to be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_utils.common import DATA, CourseError, atomic_path, course_home, sha256
+from course_utils.loaded import record_loaded
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a weights folder holds: the tensors (float32, on the CPU), the card and where they were found."""
+
+    state: dict[str, Tensor]
+    card: dict[str, Any]
+    folder: Path
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one part: those whose names start with `name.`, without that start."""
+        return {key[len(name) + 1 :]: value for key, value in self.state.items() if key.startswith(name + ".")}
+
+
+def weights_folder(name: str | Path) -> Path:
+    """The folder of these weights: `data/weights/NAME`, else `COURSE_HOME/weights/NAME`, else NAME as a path itself."""
+    tried = [DATA / "weights" / str(name), course_home() / "weights" / str(name), Path(name)]
+    for folder in tried:
+        if (folder / "card.json").is_file():
+            return folder
+    shipped = sorted(p.parent.name for p in (DATA / "weights").glob("*/card.json"))
+    raise CourseError(
+        f"There are no weights called {str(name)!r}; give one of {', '.join(shipped) or 'those in data/weights'}, or a "
+        "folder that holds model.safetensors and card.json."
+    )
+
+
+def read_card(name: str | Path) -> dict[str, Any]:
+    """The card of these weights. Raises CourseError if there is none or it is not JSON."""
+    path = weights_folder(name) / "card.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CourseError(
+            f"The card {path} cannot be read ({error}); get it back with `git checkout -- data/weights`."
+        ) from error
+
+
+def load_weights(name: str | Path, kind: str | None = None) -> Weights:
+    """Reads weights by name or folder, checked against the sum in their card; `kind` is what the card must say they are.
+
+    Raises CourseError if they are missing, damaged or of another kind.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder, card = weights_folder(name), read_card(name)
+    path = folder / "model.safetensors"
+    remedy = (
+        f"get it back with `git checkout -- {path.relative_to(DATA.parent)}`"
+        if DATA in path.parents
+        else "train it again"
+    )
+    if not path.is_file():
+        raise CourseError(f"The weights {path} are missing; {remedy}.")
+    if sha256(path) != card.get("sha256"):
+        raise CourseError(f"The weights {path} are damaged: their checksum is not the one in card.json; {remedy}.")
+    if kind is not None and card.get("kind") != kind:
+        raise CourseError(
+            f"The weights {str(name)!r} are of the kind {card.get('kind')!r}, and {kind!r} is needed here; give others."
+        )
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise CourseError(f"The weights {path} are not a safetensors file ({error}); {remedy}.") from error
+    record_loaded(folder.name)
+    return Weights({key: v.float() if v.is_floating_point() else v for key, v in state.items()}, card, folder)
+
+
+def save_weights(
+    folder: str | Path,
+    parts: Mapping[str, Mapping[str, Tensor]],
+    card: Mapping[str, Any],
+    dtype: torch.dtype = torch.bfloat16,
+) -> Path:
+    """Writes `model.safetensors` (tensors `part.name`, floats as `dtype`) and `card.json` with its sum; returns the folder."""
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    state = {
+        f"{part}.{key}": (
+            value.detach().to("cpu", dtype) if value.is_floating_point() else value.detach().cpu()
+        ).contiguous()
+        for part, tensors in parts.items()
+        for key, value in tensors.items()
+    }
+    with atomic_path(folder / "model.safetensors") as path:
+        path.write_bytes(save(state))
+    write_card(folder, {**card, "sha256": sha256(folder / "model.safetensors")})
+    return folder
+
+
+def write_card(folder: str | Path, card: Mapping[str, Any]) -> None:
+    """Writes `card.json`."""
+    with atomic_path(Path(folder) / "card.json") as path:
+        path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,346 @@
+"""The notebook machinery, on small lessons made here: tidying, the rules on planted faults, and real runs."""
+
+import argparse
+import base64
+import copy
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from course_utils.classroom import rules, run
+from course_utils.classroom.tidy import code_cells, code_digest, dump, read, text, tidy
+from course_utils.common import ROOT, CourseError
+from course_utils.loaded import VARIABLE, record_loaded
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+SOMEWHERE = "/" + "home/someone/pictures"
+
+
+def code(source: str, *outputs: dict, number: int = 0, **metadata: object) -> dict:
+    outputs_ = [{"metadata": {}, **o} if "data" in o else o for o in outputs]
+    return {
+        "cell_type": "code",
+        "id": f"c{number}",
+        "source": source,
+        "outputs": outputs_,
+        "execution_count": None,
+        "metadata": metadata,
+    }
+
+
+def printed(words: str, name: str = "stdout") -> dict:
+    return {"output_type": "stream", "name": name, "text": words}
+
+
+def shown(**data: str) -> dict:
+    return {"output_type": "display_data", "data": {key.replace("_", "/"): value for key, value in data.items()}}
+
+
+def notebook(*cells: dict) -> dict:
+    cells = tuple({**copy.deepcopy(cell), "id": f"cell-{n}"} for n, cell in enumerate(cells))
+    return {"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def stamped(*cells: dict, seconds: float = 5.0) -> dict:
+    lesson = tidy(notebook(*cells))
+    numbers = {"seconds": {"laptop": seconds, "ci": 3.0}, "peak_mb": {"laptop": 300, "ci": 200}}
+    lesson["metadata"]["course"] = {"profile": "laptop", "digest": code_digest(lesson), **numbers}
+    return lesson
+
+
+def stored(folder: Path, lesson: dict, name: str = "07_trial.ipynb") -> Path:
+    path = folder / name
+    path.write_text(dump(lesson), encoding="utf-8")
+    return path
+
+
+GOOD = (
+    {"cell_type": "markdown", "id": "t", "source": "# A trial", "metadata": {}},
+    code("print('a')", printed("a\n")),
+    code("figure", shown(image_png=PIXEL), mystnb={"image": {"alt": "one pixel"}}),
+)
+
+
+def test_a_good_lesson_has_no_complaints(tmp_path: Path) -> None:
+    path = stored(tmp_path, stamped(*GOOD))
+    assert rules.complaints(path) == []
+    assert rules.total_complaints([path]) == []
+
+
+def error(words: str) -> dict:
+    return {"output_type": "error", "ename": "ValueError", "evalue": words, "traceback": ["long"]}
+
+
+PLANTED = {
+    "an error": (code("1", error("no")), "code cell 3: an error is stored, ValueError"),
+    "no alt text": (code("1", shown(image_png=PIXEL)), "code cell 3: its figure has no alt text"),
+    "html picture": (code("1", shown(text_html='<img src="x.png">')), "a picture in its HTML has no alt text"),
+    "long cell": (code("x = 1\n" * 26), "code cell 3: 26 lines are over 25"),
+    "unknown tag": (code("1", tags=["exercize"]), "the tag exercize is not known"),
+    "skipped silently": (code("1", tags=["nbval-skip"]), "skipped by nbval without a reason"),
+    "path in output": (code("1", printed(f"saved {SOMEWHERE}\n")), "code cell 3: a machine's path"),
+    "path in html": (code("1", shown(text_html=f"<a>{SOMEWHERE}</a>")), "code cell 3: a machine's path"),
+    "path in code": (code(f"open('{SOMEWHERE}')"), "code cell 3: a machine's path"),
+    "placeholder": (code("x = 1  # " + "TO" + "DO"), "is a placeholder"),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_named(fault: str, tmp_path: Path) -> None:
+    cell, words = PLANTED[fault]
+    found = rules.complaints(stored(tmp_path, stamped(*GOOD, cell)))
+    assert len(found) == 1 and words in found[0] and found[0].startswith("07_trial.ipynb"), found
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        code("raise ValueError", error("no"), tags=["raises-exception"]),
+        code("x = 1\n" * 40, tags=["solution"]),
+        code("1", tags=["nbval-skip"], reason="needs a display"),
+        code("1", shown(text_html='<img alt="a dot" src="data:image/png;base64,/' + 'tmp/abc">')),
+    ],
+)
+def test_what_is_allowed_passes(cell: dict, tmp_path: Path) -> None:
+    assert rules.complaints(stored(tmp_path, stamped(*GOOD, cell))) == []
+
+
+def test_faults_of_the_whole_file_are_named(tmp_path: Path) -> None:
+    def complaint(lesson: dict) -> str:
+        return "\n".join(rules.complaints(stored(tmp_path, lesson)))
+
+    changed = stamped(*GOOD)
+    changed["cells"][1]["source"] = ["print('b')"]
+    assert "the code has changed since the outputs were made" in complaint(changed)
+    assert "stamp: there is none" in complaint(tidy(notebook(*GOOD)))
+    assert "no stored outputs" in complaint(stamped(code("1")))
+    assert "over 720" in complaint(stamped(*GOOD, seconds=900.0))
+    untidy = stamped(*GOOD)
+    untidy["cells"][1]["outputs"].append(printed("warning", "stderr"))
+    assert "not tidy" in complaint(untidy) and "stderr" in complaint(untidy)
+    invalid = stamped(*GOOD)
+    invalid["cells"][1]["outputs"] = "none"
+    assert "07_trial.ipynb is not a valid notebook" in complaint(invalid)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"cells": 3}', '{"cells": [{"cell_type": "code"}]}'])
+def test_an_unreadable_notebook_is_named(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "07_trial.ipynb"
+    path.write_text(content)
+    assert len(rules.complaints(path)) == 1 and "07_trial.ipynb is not a notebook" in rules.complaints(path)[0]
+    with pytest.raises(CourseError, match="07_trial"):
+        run.refresh(path)
+
+
+def test_a_missing_notebook_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CourseError, match="07_trial"):
+        run.refresh(tmp_path / "07_trial.ipynb")
+    assert "07_trial.ipynb cannot be read" in rules.complaints(tmp_path / "07_trial.ipynb")[0]
+
+
+def test_ci_seconds_are_summed(tmp_path: Path) -> None:
+    lesson = stamped(*GOOD)
+    lesson["metadata"]["course"]["seconds"]["ci"] = 700.0
+    paths = [stored(tmp_path, lesson, f"0{n}_trial.ipynb") for n in range(2)]
+    assert rules.total_complaints(paths[:1]) == []
+    assert "1400 s" in rules.total_complaints(paths)[0]
+
+
+def test_tidy() -> None:
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "a1"}, "text/plain": "Text()"}
+    messy = notebook(
+        code(
+            "x",
+            printed("bar", "stderr"),
+            printed("10%\r50%\rdone\n"),
+            printed("and <A object at 0x7f00>\n"),
+            printed(f"{ROOT}/data/x {ROOT} {Path.home()}/y {ROOT}-other\n"),
+        ),
+        code(
+            "y",
+            {
+                "output_type": "execute_result",
+                "execution_count": 9,
+                "data": {"text/plain": "Figure", "image/png": PIXEL + "\n"},
+            },
+        ),
+        code("z", {"output_type": "display_data", "data": widget}, tags=[], execution={"iopub": "12:00"}),
+        code("e", {"output_type": "error", "ename": "E", "evalue": f"{ROOT}/a", "traceback": ["File 1"]}),
+    )
+    messy["metadata"] = {"widgets": {"a1": 1}, "kernelspec": {"name": "mine"}, "papermill": {"duration": 1}}
+    first = tidy(messy)
+    a, b, c, e = code_cells(first)
+    home = "~/y" if len(str(Path.home())) > 1 else f"{Path.home()}/y"
+    assert (
+        text(a["outputs"][0]["text"]) == f"done\nand <A object at 0x…>\ndata/x  {home} {ROOT}-other\n"
+        and len(a["outputs"]) == 1
+    )
+    assert b["outputs"][0]["data"] == {"image/png": PIXEL} and b["outputs"][0]["execution_count"] == 2
+    assert c["outputs"] == [] and c["metadata"] == {} and c["id"] == "cell-2"
+    assert e["outputs"][0]["traceback"] == ["E: a"]
+    assert [cell["execution_count"] for cell in code_cells(first)] == [1, 2, 3, 4]
+    assert (
+        set(first["metadata"]) == {"kernelspec", "language_info"}
+        and first["metadata"]["kernelspec"]["name"] == "python3"
+    )
+    assert dump(tidy(first)) == dump(first) and dump(tidy(json.loads(dump(first)))) == dump(first)
+    assert messy["metadata"]["papermill"], "the argument must stay as it is"
+
+
+def test_lessons_are_found_by_number(tmp_path: Path) -> None:
+    for name in ("04_a.ipynb", "05_b.ipynb", "05_c.ipynb"):
+        stored(tmp_path, stamped(*GOOD), name)
+    assert run.find("4", tmp_path).name == run.find("04", tmp_path).name == "04_a.ipynb"
+    with pytest.raises(CourseError, match=r"ambiguous: 05_b\.ipynb, 05_c\.ipynb"):
+        run.find("5", tmp_path)
+    for wrong in ("6", "*", "x"):
+        with pytest.raises(CourseError, match="there are: 04_a, 05_b, 05_c"):
+            run.find(wrong, tmp_path)
+
+
+def test_loaded_weights_are_recorded_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    record_loaded("flow")
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "names"))
+    record_loaded("flow")
+    record_loaded("judge")
+    assert (tmp_path / "names").read_text() == "flow\njudge\n"
+
+
+RUNNABLE = (
+    code("import os, sys, numpy as np\nfrom course_utils import show\nfrom course_utils.loaded import record_loaded"),
+    code(
+        "print(sys.executable, file=open(os.environ['COURSE_PROFILE'], 'w'))\nprint('kept')\nprint('gone', file=sys.stderr)"
+    ),
+    code("ballast = np.ones(2**24)  # 128 MB\nrecord_loaded('no-such-weights')", tags=["parameters"]),
+    code(
+        "show.grid(np.ones((2, 3, 8, 8)), ['white', '一个红色的圆'])", mystnb={"image": {"alt": "two white pictures"}}
+    ),
+    code("raise ValueError('meant to be seen')", tags=["raises-exception"]),
+)
+
+
+def test_running_a_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "course_utils_digest", lambda: "fixed")
+    runs, execute = [], run.execute
+    monkeypatch.setattr(run, "execute", lambda *request: runs.append(execute(*request)) or runs[-1])
+    path = stored(tmp_path, notebook(*RUNNABLE))
+    assert run.stale(path) == ["it has not been run"]
+    run.refresh(path)
+    assert rules.complaints(path) == [] and run.stale(path) == []
+    assert dump(tidy(runs[0].notebook)) == dump(tidy(runs[1].notebook)), "two runs give the same bytes"
+    for profile in ("ci", "laptop"):
+        assert (tmp_path / profile).read_text().strip() == sys.executable, "in the notebook's folder, by this Python"
+
+    lesson = read(path)
+    stamp, cells = lesson["metadata"]["course"], code_cells(lesson)
+    assert [cell["id"] for cell in cells] == [f"cell-{n}" for n in range(5)]
+    assert text(cells[1]["outputs"][0]["text"]) == "kept\n" and len(cells[1]["outputs"]) == 1
+    figure = Image.open(io.BytesIO(base64.b64decode(cells[3]["outputs"][0]["data"]["image/png"])))
+    assert len(cells[3]["outputs"]) == 1, "a figure shows once"
+    assert figure.width == 412, "and uncropped: two cells of 192, a gap of 12, two margins of 8"
+    assert cells[4]["outputs"][0]["traceback"] == ["ValueError: meant to be seen"]
+    assert stamp["weights"] == {"no-such-weights": "not shipped"} and stamp["digest"] == code_digest(lesson)
+    assert all(
+        150 < stamp["peak_mb"][profile] < 4096 and 0 < stamp["seconds"][profile] < 300 for profile in ("ci", "laptop")
+    )
+
+    monkeypatch.setattr(run, "course_utils_digest", lambda: "other")
+    monkeypatch.setattr(run, "card_digest", lambda name: "new")
+    assert run.stale(path) == ["course_utils changed", "the weights no-such-weights changed"]
+    lesson["cells"][1]["source"] = ["1"]
+    assert run.stale(stored(tmp_path, lesson))[0] == "its code changed"
+
+
+def test_a_failing_lesson_is_named_and_stays_as_it_was(tmp_path: Path) -> None:
+    path = stored(tmp_path, notebook(GOOD[0], code("x = 0"), code("1 / x")))
+    before = path.read_bytes()
+    with pytest.raises(
+        CourseError, match=r"07_trial: code cell 2 \(“1 / x”\) failed with ZeroDivisionError: division by zero"
+    ):
+        run.refresh(path, ("ci",))
+    assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["07_trial.ipynb"]
+
+
+def test_a_kernel_that_dies_is_named(tmp_path: Path) -> None:
+    path = stored(tmp_path, notebook(code("x = 0"), code("import os\nos._exit(1)"), code("x")))
+    with pytest.raises(CourseError, match=r"07_trial: .*code cell 2: .*Kernel died.* The stored notebook is as it was"):
+        run.refresh(path, ("ci",))
+
+
+def test_one_profile_alone_keeps_what_is_known_of_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quick(path: Path, profile: str) -> run.Execution:
+        return run.Execution(read(path), 50.0, 700.0, [])
+
+    monkeypatch.setattr(run, "execute", quick)
+    path = stored(tmp_path, stamped(*GOOD))
+    run.refresh(path, ("ci",))
+    assert read(path)["metadata"]["course"]["seconds"] == {"ci": 50.0, "laptop": 5.0} and rules.complaints(path) == []
+    changed = stamped(*GOOD)
+    changed["cells"][1]["source"] = ["print('b')"]
+    run.refresh(stored(tmp_path, changed), ("ci",))
+    assert "code has changed" in rules.complaints(path)[0], (
+        "a run in profile ci stores no outputs, so they stay out of date"
+    )
+    run.refresh(stored(tmp_path, changed), ("laptop",))
+    assert read(path)["metadata"]["course"]["seconds"] == {"laptop": 50.0}, "seconds of other code are forgotten"
+
+
+def test_an_edit_during_the_run_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stored(tmp_path, stamped(*GOOD))
+
+    def slow(path: Path, profile: str) -> run.Execution:
+        path.write_text(path.read_text().replace("A trial", "An edit"))
+        return run.Execution(read(path), 5.0, 300.0, [])
+
+    monkeypatch.setattr(run, "execute", slow)
+    with pytest.raises(CourseError, match="was edited while it ran"):
+        run.refresh(path)
+    assert "An edit" in path.read_text()
+
+
+def test_a_machines_path_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stored(tmp_path, stamped(*GOOD))
+    before = path.read_bytes()
+    bad = stamped(GOOD[0], code("print('a')", printed(f"saved {SOMEWHERE}\n")))
+    monkeypatch.setattr(run, "execute", lambda path, profile: run.Execution(bad, 5.0, 300.0, []))
+    with pytest.raises(CourseError, match=r"07_trial\.ipynb, code cell 1: a machine's path"):
+        run.refresh(path)
+    assert path.read_bytes() == before
+
+
+def test_the_command_checks_and_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def command(*words: str) -> int:
+        parser = argparse.ArgumentParser()
+        run.add_arguments(parser)
+        return run.main(parser.parse_args(words))
+
+    monkeypatch.setattr(run, "NOTEBOOKS", tmp_path)
+    path = stored(tmp_path, stamped(*GOOD))
+    assert command("--check") == 0 and "1 lessons checked, 0 complaints" in capsys.readouterr().out
+    assert (
+        command("--stale", "--check") == 1
+        and "07_trial.ipynb: out of date: course_utils changed" in capsys.readouterr().out
+    )
+    refreshed = []
+    monkeypatch.setattr(run, "refresh", lambda *request: refreshed.append(request))
+    assert command("7", "--profile", "ci") == command("--stale") == command(str(path), "--all") == 0
+    assert refreshed == [(path, ("ci",)), (path, ("ci", "laptop")), (path, ("ci", "laptop"))]
+    untidy = stamped(*GOOD)
+    untidy["cells"][0]["metadata"]["collapsed"] = True
+    assert command(str(stored(tmp_path, untidy)), "--check") == 1 and "not tidy" in capsys.readouterr().out
+    with pytest.raises(CourseError, match="Name the lessons"):
+        command()
+
+
+def test_numbers_stay_while_they_are_near() -> None:
+    assert run._steady("seconds", None, 10.04) == 10.0
+    assert run._steady("seconds", 100.0, 120.0) == 100.0
+    assert run._steady("seconds", 100.0, 130.0) == 130.0
+    assert run._steady("peak_mb", 300.0, 800.4) == 800
