@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import torch
 from torch import Tensor
 
 from course_utils.common import DATA, CourseError, atomic_path, course_home, sha256
 from course_utils.loaded import record_loaded
+
+C = TypeVar("C")
+
+
+def config_from(kind: type[C], values: Mapping[str, Any]) -> C:
+    """The frozen config dataclass `kind` from a card's JSON: lists become tuples, other dataclasses are built too."""
+    hints, found = get_type_hints(kind), {}
+    for name, value in values.items():
+        inner = is_dataclass(hints.get(name)) and isinstance(value, Mapping)
+        found[name] = config_from(hints[name], value) if inner else tuple(value) if isinstance(value, list) else value
+    return kind(**found)
 
 
 @dataclass(frozen=True)

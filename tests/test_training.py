@@ -123,7 +123,7 @@ def unbroken():
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_fits_a_known_function(device):
-    result = train(plain(), square, sine, config(32_000, batch_size=128, learning_rate=0.03, device=device))
+    result = train(plain(), square, sine, config(32_000, batch_size=128, learning_rate=0.05, device=device))
     assert result.history[0]["loss"] > 0.1
     assert result.history[-1]["loss"] < 0.005
     points, values = sine(100_000, 1000, torch.Generator(device))

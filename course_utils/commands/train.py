@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--space", choices=["latents", "pixels"], default="latents", help="where `flow` works")
     parser.add_argument(
-        "--scenes", type=int, default=160_000, help="scenes that `flow` encodes once (default: %(default)s)"
+        "--scenes", type=int, default=120_000, help="scenes that `flow` encodes once (default: %(default)s)"
     )
     parser.add_argument(
         "--sharp", action="store_true", help="`judge` sees no round trips: a first stage without autoencoder"
@@ -271,9 +271,9 @@ def flow(args: argparse.Namespace) -> Recipe:
         return {"data": picture, "tokens": tokenizer.batch(captions, config.text.longest)}
 
     schedule = TrainConfig(
-        images=800_000,
+        images=560_000,
         batch_size=64,
-        learning_rate=1.5e-3,
+        learning_rate=1.2e-3,
         warmup_images=12_800,
         decay_fraction=0.5,
         ema_half_life_images=20_000,

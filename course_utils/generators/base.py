@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from course_utils.common import CourseError, atomic_path
-from course_utils.weights import Weights, load_weights
+from course_utils.weights import load_weights
 
 LONGEST_PROMPT = 1_000  # characters
 

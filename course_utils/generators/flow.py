@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -10,11 +11,10 @@ from torch import Tensor
 
 from course_utils.common import CourseError
 from course_utils.generators.base import Generator
-from course_utils.language.text_encoder import TextEncoderConfig
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.models.autoencoder import Autoencoder, AutoencoderConfig
 from course_utils.models.dit import DiT, DiTConfig
-from course_utils.weights import Weights, load_weights
+from course_utils.weights import Weights, config_from, load_weights
 
 Velocity = Callable[[Tensor, Tensor], Tensor]  # (x, t (B,)) -> dx/dt
 
@@ -22,7 +22,7 @@ Velocity = Callable[[Tensor, Tensor], Tensor]  # (x, t (B,)) -> dx/dt
 def euler(velocity: Velocity, x: Tensor, steps: int) -> Tensor:
     """x(1) from x(0) by `steps` equal steps x += v Δt; error of order Δt, one evaluation a step."""
     times = torch.linspace(0, 1, steps + 1, device=x.device)
-    for t, following in zip(times, times[1:], strict=False):
+    for t, following in pairwise(times):
         x = x + (following - t) * velocity(x, t.expand(len(x)))
     return x
 
@@ -30,7 +30,7 @@ def euler(velocity: Velocity, x: Tensor, steps: int) -> Tensor:
 def heun(velocity: Velocity, x: Tensor, steps: int) -> Tensor:
     """x(1) from x(0) by the trapezoidal rule with an Euler step as predictor; error of order Δt², two evaluations a step."""
     times = torch.linspace(0, 1, steps + 1, device=x.device)
-    for t, following in zip(times, times[1:], strict=False):
+    for t, following in pairwise(times):
         here = velocity(x, t.expand(len(x)))
         there = velocity(x + (following - t) * here, following.expand(len(x)))
         x = x + (following - t) * (here + there) / 2
@@ -64,7 +64,7 @@ class FlowGenerator(Generator):
 
     def __init__(self, weights: Weights, device: torch.device | str = "cpu"):
         super().__init__(weights.card, device)
-        self.model = build(weights.card["config"])
+        self.model = DiT(config_from(DiTConfig, weights.card["config"]))
         self.model.load_state_dict(weights.part("flow"))
         self.model.to(device).eval()
         self.tokenizer = Tokenizer(weights.card["tokenizer"])
@@ -87,14 +87,9 @@ class FlowGenerator(Generator):
         return images / 2 + 0.5, steps * evaluations * (1 if guidance in (0.0, 1.0) else 2)
 
 
-def build(config: dict[str, Any]) -> DiT:
-    """The transformer that a card's `config` describes."""
-    return DiT(DiTConfig(**{**config, "text": TextEncoderConfig(**config["text"])}))
-
-
 def build_autoencoder(config: dict[str, Any], weights: Weights) -> Autoencoder:
     """The autoencoder that a card describes, with the weights' own values, in eval mode."""
-    found = Autoencoder(AutoencoderConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}))
+    found = Autoencoder(config_from(AutoencoderConfig, config))
     found.load_state_dict(weights.part("autoencoder"))
     return found.eval()
 

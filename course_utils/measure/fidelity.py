@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from course_utils.models.features import FeatureNetwork, FeaturesConfig
-from course_utils.weights import load_weights
+from course_utils.weights import config_from, load_weights
 
 
 class Features:
@@ -19,8 +19,7 @@ class Features:
     def load(cls, name: str = "features") -> Features:
         """The shipped network. Raises CourseError if its weights are missing or damaged."""
         weights = load_weights(name, "features")
-        config = {k: tuple(v) if isinstance(v, list) else v for k, v in weights.card["config"].items()}
-        network = FeatureNetwork(FeaturesConfig(**config))
+        network = FeatureNetwork(config_from(FeaturesConfig, weights.card["config"]))
         network.load_state_dict(weights.part("features"))
         return cls(network)
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from course_utils.models.judge import JudgeConfig, JudgeNetwork
-from course_utils.weights import load_weights
+from course_utils.weights import config_from, load_weights
 from course_utils.worlds.captions import matches
 from course_utils.worlds.scenes import BACKGROUNDS, COLOURS, FILLS, SHAPES, SIZES, Scene, Thing, place_of, relation_of
 
@@ -42,8 +42,7 @@ class Judge:
     def load(cls, name: str = "judge") -> Judge:
         """The shipped judge. Raises CourseError if its weights are missing or damaged."""
         weights = load_weights(name, "judge")
-        config = {k: tuple(v) if isinstance(v, list) else v for k, v in weights.card["config"].items()}
-        network = JudgeNetwork(JudgeConfig(**config))
+        network = JudgeNetwork(config_from(JudgeConfig, weights.card["config"]))
         network.load_state_dict(weights.part("judge"))
         return cls(network)
 

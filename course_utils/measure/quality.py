@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -127,7 +128,7 @@ def real_and_captions(n: int, start: int, test: int) -> tuple[Scenes, list[str]]
     return batch, texts
 
 
-def add_fidelity(result, intervals, generator, features, n, steps, guidance, seed, test) -> None:  # type: ignore[no-untyped-def]
+def add_fidelity(result, intervals, generator, features, n, steps, guidance, seed, test) -> None:
     """Fréchet distance of n drawn pictures from n real ones, beside real from real, and real from their round trip."""
     ours, texts = real_and_captions(n, 10_000_000, test)
     other = scenes(test, 20_000_000, n, split="train")
@@ -149,7 +150,7 @@ def through(autoencoder: torch.nn.Module, images: Tensor) -> Tensor:
     return torch.cat(parts).clamp(0, 1)
 
 
-def add_diversity(  # type: ignore[no-untyped-def]
+def add_diversity(
     result, intervals, generator, features, steps, guidance, seed, test, captions: int = 64, copies: int = 8
 ) -> None:
     """Mean pairwise feature distance of pictures for one caption, over that of real scenes that fit it."""
@@ -190,7 +191,7 @@ def calibration(
 ) -> list[dict[str, float]]:
     """For each range of certainty: how many readings, their mean certainty, and how many were right."""
     rows = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         inside = [(c, r) for c, r in zip(certainty, right, strict=True) if low <= c < high or (high == edges[-1] == c)]
         if inside:
             mean, share = (sum(v) / len(inside) for v in zip(*inside, strict=True))

@@ -82,7 +82,7 @@ class DiT(nn.Module):
         self.steer_out = nn.Linear(d, 2 * d)
         self.patch_out = nn.Linear(d, values)
         for block in self.blocks:  # at first every branch that is not gated by `steer` adds nothing
-            nn.init.zeros_(block.cross.out.weight)  # type: ignore[union-attr]
+            nn.init.zeros_(block.cross.out.weight)  # type: ignore[union-attr, arg-type]
         for layer in (self.steer, self.steer_out, self.patch_out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)

@@ -97,9 +97,7 @@ def train(
             optimiser.zero_grad()
             parts = []
             for position in range(state.images, state.images + config.batch_size, part_size):
-                generator.manual_seed(
-                    config.seed * 0x9E3779B1 + position
-                )  # odd constant: seeds do not run into each other
+                generator.manual_seed(config.seed * 0x9E3779B1 + position)  # odd: seeds do not overlap
                 batch = move(batches(position, part_size, generator), device)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     value, details = loss(model, batch)

@@ -52,8 +52,8 @@ def _polygon(shape: str) -> np.ndarray:
         d, r = 0.78, 0.78
         meet = (1 - r**2 + d**2) / (2 * d)
         outer, inner = math.acos(meet), math.acos((meet - d) / r)
-        a, b = np.linspace(outer, 2 * math.pi - outer, 40), np.linspace(2 * math.pi - inner, inner, 40)
-        ends = [np.stack([np.cos(a), np.sin(a)], 1), np.stack([d + r * np.cos(b), r * np.sin(b)], 1)[1:-1]]
+        out, back = np.linspace(outer, 2 * math.pi - outer, 40), np.linspace(2 * math.pi - inner, inner, 40)
+        ends = [np.stack([np.cos(out), np.sin(out)], 1), np.stack([d + r * np.cos(back), r * np.sin(back)], 1)[1:-1]]
         return np.concatenate(ends) + (0.15, 0)
     if shape == "diamond":
         return np.array([(0, -1.02), (0.68, 0), (0, 1.02), (-0.68, 0)])

@@ -8,6 +8,7 @@ scene on every machine.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -171,18 +172,19 @@ class _Draws:
         other.base, other.counter = _mix(self.base[which] ^ np.uint64(key)), 0
         return other
 
-    def raw(self) -> NDArray[np.uint64]:
-        self.counter += 1
-        return _mix(self.base + np.uint64((self.counter * 0x9E3779B97F4A7C15) & (2**64 - 1)))
+    def raw(self, n: int = 1) -> NDArray[np.uint64]:
+        """(N, n) random 64-bit integers."""
+        counters = np.arange(self.counter + 1, self.counter + n + 1, dtype=np.uint64)
+        self.counter += n
+        return _mix(self.base[:, None] + counters * np.uint64(0x9E3779B97F4A7C15))
 
     def below(self, n: int) -> NDArray[np.int64]:
         """(N,) integers in 0..n-1."""
-        return ((self.raw() >> np.uint64(40)) * np.uint64(n) >> np.uint64(24)).astype(np.int64)
+        return ((self.raw()[:, 0] >> np.uint64(40)) * np.uint64(n) >> np.uint64(24)).astype(np.int64)
 
     def bits(self, *shape: int) -> NDArray[np.int64]:
         """(N, *shape) integers in 0..65535."""
-        columns = [(self.raw() >> np.uint64(48)).astype(np.int64) for _ in range(int(np.prod(shape)))]
-        return np.stack(columns, 1).reshape(-1, *shape)
+        return (self.raw(math.prod(shape)) >> np.uint64(48)).astype(np.int64).reshape(-1, *shape)
 
 
 def scenes(
@@ -223,7 +225,7 @@ def fitting(partial: Scene, seed: int, n: int, *, small_stripes: bool = False) -
     names = {}
     for name, values in (("size", SIZES), ("fill", FILLS), ("colour", COLOURS), ("shape", SHAPES)):
         names[name] = np.stack([draw.below(len(values)) for _ in range(3)], 1)
-        said = [getattr(thing, name) for thing in partial.things]
+        said: list[str | None] = [getattr(thing, name) for thing in partial.things]
         if name == "size" and not small_stripes:  # what is striped is large
             said = [v or ("large" if t.fill == "striped" else None) for v, t in zip(said, partial.things, strict=True)]
         for j, value in enumerate(said):
@@ -231,9 +233,9 @@ def fitting(partial: Scene, seed: int, n: int, *, small_stripes: bool = False) -
                 names[name][:, j] = values.index(value)
     if not small_stripes:
         _no_small_stripes(names, draw)
-    for values in names.values():
-        values[:, len(partial.things) :] = -1
-    fixed = lambda drawn, values, value: drawn if value is None else np.full(n, values.index(value))  # noqa: E731
+    for drawn in names.values():
+        drawn[:, len(partial.things) :] = -1
+    fixed = lambda free, values, value: free if value is None else np.full(n, values.index(value))  # noqa: E731
     background = fixed(draw.below(len(BACKGROUNDS)), BACKGROUNDS, partial.background)
     place = fixed(draw.below(9), PLACES, partial.place)
     axis = fixed(draw.below(2), RELATIONS, partial.relation)
@@ -264,7 +266,7 @@ def _draw_the_rest(
         stripes=draw.bits(3, 2),
         shade=draw.bits(3, 2),
         surface=draw.bits(8),
-        noise=(draw.raw() >> np.uint64(32)).astype(np.int64),
+        noise=(draw.raw()[:, 0] >> np.uint64(32)).astype(np.int64),
         **names,
     )
 
@@ -299,7 +301,7 @@ def _positions(draw: _Draws, count: NDArray, radius: NDArray, place: NDArray, ax
     left, block = np.flatnonzero(count > 1), 0
     while len(left):
         block += 1
-        tries = 4 if block < 4 else 32
+        tries = min(8 << block, 1024)
         raw = draw.fork(0x5EED + block, left).bits(tries, 2, 3)
         lo = low[left][:, None, None]
         at = lo + ((UNIT - 2 * lo) * raw >> 16)  # (n, tries, xy, 3)
