@@ -44,7 +44,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        with part.open("rb") as file:
+        with part.open("r+b") as file:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)

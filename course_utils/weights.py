@@ -56,7 +56,10 @@ def read_card(name: str | Path) -> dict[str, Any]:
     """The card of these weights. Raises CourseError if there is none or it is not JSON."""
     path = weights_folder(name) / "card.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(card, dict):
+            raise ValueError("it is no JSON object")
+        return card
     except (OSError, ValueError) as error:
         raise CourseError(
             f"The card {path} cannot be read ({error}); get it back with `git checkout -- data/weights`."

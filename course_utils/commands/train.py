@@ -21,6 +21,7 @@ from course_utils.worlds.scenes import SEEDS
 
 EXAMPLES = """examples:
   python -m course_utils train autoencoder                      first: pictures to latents and back
+  python -m course_utils train decoder                          a deeper decoder for the same latents
   python -m course_utils train judge                            reads scenes from pictures; needs the autoencoder
   python -m course_utils train features                         self-supervised features for fidelity and diversity
   python -m course_utils train flow --images 800_000            the text-to-image model; needs the autoencoder
@@ -34,15 +35,15 @@ written to COURSE_HOME/weights (or --out), with a card that says how they came t
 class Recipe:
     """What `train` needs to know to train one thing: the parts are built only when asked for."""
 
-    name: str  # of the run and of its weights
+    name: str  # of the weights, and of the run's folder unless `run` says otherwise
     config: TrainConfig
     model: nn.Module
     loss: Callable[[nn.Module, Any], tuple[Tensor, Mapping[str, Tensor | float]]]
     batches: Callable[[int, int, torch.Generator], Any]
-    kind: str
+    kind: str  # of the weights, and the name of their trained part
     parts: Callable[[nn.Module], dict[str, Mapping[str, Tensor]]]  # what goes into the weights file
     card: dict[str, Any]
-    init_part: str
+    run: str | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +80,8 @@ def main(args: argparse.Namespace) -> None:
         config = dataclasses.replace(recipe.config, **given)
     except TypeError as error:
         raise CourseError(str(error)) from error
-    folder = course_home() / "runs" / (args.run or recipe.name)
-    init = load_weights(args.init, recipe.kind).part(recipe.init_part) if args.init else None
+    folder = course_home() / "runs" / (args.run or recipe.run or recipe.name)
+    init = load_weights(args.init, recipe.kind).part(recipe.kind) if args.init else None
     result = train(
         recipe.model,
         recipe.loss,
@@ -180,9 +181,17 @@ def autoencoder(args: argparse.Namespace) -> Recipe:
     )
     card = {"kind": "autoencoder", "world": "shapes", "config": dataclasses.asdict(model.config)}
     parts = lambda m: {"autoencoder": m.state_dict()}  # noqa: E731
-    return Recipe(
-        "autoencoder-shapes", config, model, autoencoder_loss, batches, "autoencoder", parts, card, "autoencoder"
-    )
+    return Recipe("autoencoder-shapes", config, model, autoencoder_loss, batches, "autoencoder", parts, card)
+
+
+def decoder(args: argparse.Namespace) -> Recipe:
+    from course_utils.models.autoencoder import SharperDecoder
+
+    plain = autoencoder(args)
+    model = SharperDecoder(round_trip()[0]).to(memory_format=torch.channels_last)  # type: ignore[arg-type]
+    config = dataclasses.replace(plain.config, images=140_000, learning_rate=1.5e-3, seed=1)
+    card = {**plain.card, "config": dataclasses.asdict(model.config)}
+    return dataclasses.replace(plain, run="decoder-shapes", config=config, model=model, card=card)
 
 
 def judge(args: argparse.Namespace) -> Recipe:
@@ -203,7 +212,7 @@ def judge(args: argparse.Namespace) -> Recipe:
     card = {"kind": "judge", "world": "shapes", "config": dataclasses.asdict(model.config)}
     parts = lambda m: {"judge": m.state_dict()}  # noqa: E731
     batches = judge_batches(SEEDS["judge"], None if args.sharp else round_trip()[1])
-    return Recipe("judge", config, model, judge_loss, batches, "judge", parts, card, "judge")
+    return Recipe("judge", config, model, judge_loss, batches, "judge", parts, card)
 
 
 def features(args: argparse.Namespace) -> Recipe:
@@ -228,7 +237,7 @@ def features(args: argparse.Namespace) -> Recipe:
     )
     card = {"kind": "features", "world": "shapes", "config": dataclasses.asdict(model.config)}
     parts = lambda m: {"features": m.state_dict()}  # noqa: E731
-    return Recipe("features", config, model, barlow_twins_loss, batches, "features", parts, card, "features")
+    return Recipe("features", config, model, barlow_twins_loss, batches, "features", parts, card)
 
 
 def flow(args: argparse.Namespace) -> Recipe:
@@ -279,7 +288,8 @@ def flow(args: argparse.Namespace) -> Recipe:
         ema_half_life_images=20_000,
         log_every_images=6_400,
     )
-    return Recipe("flow-shapes", schedule, model, flow_loss, batches, "flow", parts, card, "flow")
+    name = "flow-shapes" if latents else "flow-shapes-pixels"
+    return Recipe(name, schedule, model, flow_loss, batches, "flow", parts, card)
 
 
 def train_tokenizer(captions: int = 20_000) -> Any:
@@ -336,6 +346,7 @@ class EncodedScenes:
 
 RECIPES: dict[str, Callable[[argparse.Namespace], Recipe]] = {
     "autoencoder": autoencoder,
+    "decoder": decoder,
     "judge": judge,
     "features": features,
     "flow": flow,

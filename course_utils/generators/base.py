@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,13 @@ class Pictures:
         sheet = sheet.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, 3)
         pixels = Image.fromarray((sheet * 255).round().byte().numpy())
         with atomic_path(path) as part:
-            pixels.resize((columns * width * scale, rows * height * scale), Image.Resampling.NEAREST).save(part)
+            sheet_size = (columns * width * scale, rows * height * scale)
+            try:
+                pixels.resize(sheet_size, Image.Resampling.NEAREST).save(part)
+            except ValueError as error:  # such as a sheet that is larger than WebP allows
+                raise CourseError(
+                    f"Cannot write {path} with {sheet_size[0]} x {sheet_size[1]} pixels ({error}); take .png, fewer pictures or a smaller scale."
+                ) from error
         return path
 
 
@@ -80,7 +86,7 @@ class Generator(ABC):
         what else is drawn with it. Words that the generator was never told are named in `warnings`; with `strict` they are
         an error. Raises CourseError for prompts, steps or guidance that make no sense.
         """
-        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        prompts = list(prompts) if isinstance(prompts, Iterable) and not isinstance(prompts, str) else [prompts]
         warnings = self.check(prompts, strict)
         steps, guidance = self.steps if steps is None else steps, self.guidance if guidance is None else guidance
         if not isinstance(steps, int) or not 1 <= steps <= 1000:
@@ -111,6 +117,8 @@ class Generator(ABC):
         for prompt in prompts:
             if not isinstance(prompt, str):
                 raise CourseError(f"A prompt must be text, and {prompt!r} is not; write it in quotes.")
+            if any("\ud800" <= sign <= "\udfff" for sign in prompt):  # broken bytes from a shell or a file
+                raise CourseError(f"The prompt {prompt!a} holds bytes that are no text; write it in UTF-8.")
             if not prompt.strip():
                 raise CourseError("The prompt is empty; say what to draw, such as “a small red circle”.")
             if len(prompt) > LONGEST_PROMPT:
@@ -145,11 +153,22 @@ def load(name: str | Path = "flow-shapes", device: torch.device | str | None = N
     """The generator with these weights (a shipped name or a folder). Raises CourseError if they are missing or damaged."""
     from course_utils.generators.flow import FlowGenerator
 
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise CourseError(f"The device {str(chosen)!r} cannot be used here; choose “cpu”.") from error
     weights = load_weights(name)
     families = {"flow": FlowGenerator}
     if weights.card.get("kind") not in families:
         raise CourseError(
             f"The weights {str(name)!r} are of the kind {weights.card.get('kind')!r}, which draws no pictures."
         )
-    return families[weights.card["kind"]](weights, chosen)
+    try:
+        return families[weights.card["kind"]](weights, chosen)
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CourseError(
+            f"The card of the weights {str(name)!r} does not describe a generator of this course ({type(error).__name__}: "
+            f"{reason}); give weights that `train` has written."
+        ) from error

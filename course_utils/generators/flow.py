@@ -14,7 +14,7 @@ from course_utils.generators.base import Generator
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.models.autoencoder import Autoencoder, AutoencoderConfig
 from course_utils.models.dit import DiT, DiTConfig
-from course_utils.weights import Weights, config_from, load_weights
+from course_utils.weights import Weights, config_from, load_weights, weights_folder
 
 Velocity = Callable[[Tensor, Tensor], Tensor]  # (x, t (B,)) -> dx/dt
 
@@ -96,8 +96,16 @@ def build_autoencoder(config: dict[str, Any], weights: Weights) -> Autoencoder:
 
 def load_autoencoder(name: str = "autoencoder-shapes") -> Autoencoder:
     """The autoencoder on its own; where it is not stored so, the one inside the shipped generator `flow-shapes`."""
-    try:
-        weights = load_weights(name)
-    except CourseError:
-        weights = load_weights("flow-shapes", "flow")
-    return build_autoencoder(weights.card.get("autoencoder") or weights.card["config"], weights)
+    for found in (name, "flow-shapes"):
+        try:
+            weights_folder(found)
+        except CourseError:
+            continue
+        weights = load_weights(found)
+        config = weights.card.get("config" if weights.card.get("kind") == "autoencoder" else "autoencoder")
+        if config is not None:
+            return build_autoencoder(config, weights)
+    raise CourseError(
+        f"There is no autoencoder called {name!r} and none in `flow-shapes`; train one first: "
+        "`python -m course_utils train autoencoder`."
+    )

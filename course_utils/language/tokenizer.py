@@ -20,6 +20,7 @@ class Tokenizer:
         from tokenizers import Tokenizer as Library
 
         self.library = Library.from_str(json)
+        self.library.encode_special_tokens = True  # who types "<pad>" means these five signs
 
     @classmethod
     def train(cls, captions: Iterable[str], size: int = 768) -> Tokenizer:

@@ -18,11 +18,18 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def bootstrap(statistic: Callable[[Tensor], float], n: int, rounds: int = 100, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of `statistic(index)` over `rounds` draws of n indices with replacement (Efron 1979)."""
+def bootstrap(
+    statistic: Callable[[Tensor], float], n: int, rounds: int = 100, seed: int = 0, centre: float | None = None
+) -> tuple[float, float]:
+    """95 % percentile interval of `statistic(index)` over `rounds` draws of n indices with replacement (Efron 1979).
+
+    centre: the statistic of all items, for one that repeated items push away from it, as they do a Fréchet distance: the
+    interval is moved so that the mean of the draws lies there.
+    """
     generator = torch.Generator().manual_seed(seed)
     values = sorted(statistic(torch.randint(n, (n,), generator=generator)) for _ in range(rounds))
-    return values[int(0.025 * (rounds - 1))], values[math.ceil(0.975 * (rounds - 1))]
+    shift = 0.0 if centre is None else centre - sum(values) / rounds
+    return values[int(0.025 * (rounds - 1))] + shift, values[math.ceil(0.975 * (rounds - 1))] + shift
 
 
 def paired_bootstrap(

@@ -64,7 +64,7 @@ def non_scenes(kind: str, seed: int, n: int, device: torch.device | str = "cpu")
     if kind == "crowd":
         more = scenes(seed + 1, 0, n, things=3)
         two = scenes(seed, 0, n, things=2)
-        join = lambda name: np.concatenate([getattr(two, name), getattr(more, name)], 1)  # noqa: E731
+        join = lambda name: np.concatenate([getattr(two, name)[:, :2], getattr(more, name)], 1)  # noqa: E731
         names = ("size", "fill", "colour", "shape", "x", "y", "radius", "rotation", "stripes", "shade")
         count = 4 + np.arange(n) % 2
         return render(dataclasses.replace(two, count=count, **{name: join(name) for name in names}), device=device)

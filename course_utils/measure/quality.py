@@ -64,9 +64,16 @@ def prompts_of(group: str, n: int, seed: int = SEEDS["test"]) -> list[Prompt]:
 
 
 def only(attribute: str, asked: Scene) -> Scene:
-    """What a scene asks of one attribute alone ("count" asks for nothing but the number of things)."""
-    n = len(asked.things)
-    things = tuple(tuple(attribute == name for name in ATTRIBUTES) for _ in range(n))
+    """What a scene asks of one attribute alone ("count" asks for nothing but the number of things).
+
+    A relation needs to know which thing is which: they are told apart by the first of shape, colour, fill and size in which
+    they differ.
+    """
+    n, told = len(asked.things), attribute
+    if attribute == "relation":
+        differ = [name for name in ATTRIBUTES if len({getattr(thing, name) for thing in asked.things}) > 1]
+        told = differ[-1] if differ else attribute
+    things = tuple(tuple(name == told for name in ATTRIBUTES) for _ in range(n))
     parts = Parts(things, attribute == "place", attribute == "relation", attribute == "background")  # type: ignore[arg-type]
     return restrict(asked, parts)
 
@@ -136,8 +143,10 @@ def add_fidelity(result, intervals, generator, features, n, steps, guidance, see
     real, real2 = features(render(ours)), features(render(other))
     result["fidelity"] = frechet_distance(drawn, real2)
     result["fidelity_floor"] = frechet_distance(real, real2)
-    intervals["fidelity"] = bootstrap(lambda i: frechet_distance(drawn[i], real2), n, 40)
-    intervals["fidelity_floor"] = bootstrap(lambda i: frechet_distance(real[i], real2), n, 40)
+    intervals["fidelity"] = bootstrap(lambda i: frechet_distance(drawn[i], real2), n, 40, centre=result["fidelity"])
+    intervals["fidelity_floor"] = bootstrap(
+        lambda i: frechet_distance(real[i], real2), n, 40, centre=result["fidelity_floor"]
+    )
     if getattr(generator, "autoencoder", None) is not None:
         tripped = features(through(generator.autoencoder, render(ours)))
         result["fidelity_round_trip"] = frechet_distance(tripped, real2)

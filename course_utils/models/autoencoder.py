@@ -7,7 +7,8 @@ neighbouring latents meaningful.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 @dataclass(frozen=True)
 class AutoencoderConfig:
     channels: tuple[int, int] = (32, 96)  # at 1/2 and at 1/4 of the picture's resolution
-    depth: tuple[int, int] = (1, 1)  # residual blocks of the encoder at each; the decoder has one more
+    depth: tuple[int, int] = (1, 1)  # residual blocks of the encoder at each
+    decoder_depth: tuple[int, int] = (2, 2)  # and of the decoder, where sharpness is made
     latent_channels: int = 8
     latent_noise: float = 0.08
 
@@ -30,6 +32,7 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.silu(self.conv1(F.silu(x))))
@@ -52,15 +55,15 @@ class Autoencoder(nn.Module):
             nn.Conv2d(b, config.latent_channels, 1),
         )
         self.normalise = nn.BatchNorm2d(config.latent_channels, affine=False, momentum=0.01)
+        m, n = config.decoder_depth
         self.decoder = nn.Sequential(
-            nn.Conv2d(config.latent_channels, b, 3, padding=1),
-            *(ResidualBlock(b) for _ in range(n + 1)),
-            nn.Conv2d(b, 4 * a, 1),
-            nn.PixelShuffle(2),  # (B, a, H/2, W/2)
-            *(ResidualBlock(a) for _ in range(m + 1)),
-            nn.SiLU(),
-            nn.Conv2d(a, 12, 3, padding=1),
-            nn.PixelShuffle(2),  # (B, 3, H, W)
+            OrderedDict(
+                spread=nn.Conv2d(config.latent_channels, b, 3, padding=1),
+                coarse=nn.Sequential(*(ResidualBlock(b) for _ in range(n))),
+                enlarge=nn.Sequential(nn.Conv2d(b, 4 * a, 1), nn.PixelShuffle(2)),  # (B, a, H/2, W/2)
+                fine=nn.Sequential(*(ResidualBlock(a) for _ in range(m))),
+                paint=nn.Sequential(nn.SiLU(), nn.Conv2d(a, 12, 3, padding=1), nn.PixelShuffle(2)),  # (B, 3, H, W)
+            )
         )
 
     def encode(self, images: Tensor) -> Tensor:
@@ -77,6 +80,24 @@ class Autoencoder(nn.Module):
         if self.training:
             latents = latents + self.config.latent_noise * torch.randn_like(latents)
         return self.decode(latents)
+
+
+class SharperDecoder(Autoencoder):
+    """An autoencoder with a deeper decoder on top of a trained one's latents: only the decoder learns.
+
+    What was trained on the latents stays valid. The blocks that are new begin as the identity.
+    """
+
+    def __init__(self, trained: Autoencoder, decoder_depth: tuple[int, int] = (3, 3)):
+        super().__init__(replace(trained.config, decoder_depth=decoder_depth))
+        self.load_state_dict(trained.state_dict(), strict=False)
+        self.encoder.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> SharperDecoder:
+        """Training mode, but the statistics of the latents stay what they are."""
+        super().train(mode)
+        self.normalise.eval()
+        return self
 
 
 def autoencoder_loss(model: nn.Module, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -233,6 +233,9 @@ def fitting(partial: Scene, seed: int, n: int, *, small_stripes: bool = False) -
                 names[name][:, j] = values.index(value)
     if not small_stripes:
         _no_small_stripes(names, draw)
+        for j, thing in enumerate(partial.things):
+            if thing.fill is not None:  # who asks for small stripes gets them
+                names["fill"][:, j] = FILLS.index(thing.fill)
     for drawn in names.values():
         drawn[:, len(partial.things) :] = -1
     fixed = lambda free, values, value: free if value is None else np.full(n, values.index(value))  # noqa: E731

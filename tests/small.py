@@ -1,0 +1,106 @@
+"""Tiny models and weights that several test files share: made in seconds, trained on nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from course_utils.common import DATA
+from course_utils.language.text_encoder import TextEncoderConfig
+from course_utils.language.tokenizer import Tokenizer
+from course_utils.models.autoencoder import Autoencoder, AutoencoderConfig
+from course_utils.models.dit import DiT, DiTConfig
+from course_utils.models.features import FeatureNetwork, FeaturesConfig
+from course_utils.models.judge import JudgeConfig, JudgeNetwork
+from course_utils.weights import save_weights
+from course_utils.worlds.captions import training_caption, word_list
+from course_utils.worlds.scenes import SEEDS, scenes
+
+AUTOENCODER = AutoencoderConfig(channels=(4, 8), latent_channels=3)
+JUDGE = JudgeConfig(channels=(16, 32), depth=1)
+FEATURES = FeaturesConfig(channels=(4, 8, 8), features=8, projection=16)
+
+
+def shipped(name: str) -> Path:
+    """The folder of weights that ship; the test is skipped as long as they are not there yet."""
+    folder = DATA / "weights" / name
+    if not folder.is_dir():
+        pytest.skip(f"the weights {name} do not ship yet")
+    return folder
+
+
+@cache
+def captions(n: int = 400) -> list[str]:
+    """Training captions in both languages."""
+    return [training_caption(s, i) for i, s in enumerate(scenes(SEEDS["tokenizer"], 0, n, split="train").scenes)]
+
+
+@cache
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train(captions(), 400)
+
+
+def dit_config(space: str = "latents", **changes: Any) -> DiTConfig:
+    text = TextEncoderConfig(vocabulary=len(tokenizer()), longest=48, width=16, depth=1, heads=2)
+    latents = DiTConfig(channels=3, size=8, patch=2, width=24, depth=2, heads=2, text=text)
+    pixels = dataclasses.replace(latents, size=32, patch=4)
+    return dataclasses.replace(latents if space == "latents" else pixels, **changes)
+
+
+def awake(model: nn.Module, seed: int = 0) -> nn.Module:
+    """The same model, with noise on what starts at zero: an untrained one would not listen to the words at all."""
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.2 * torch.randn(p.shape, generator=random) / max(p.shape[-1], 1) ** 0.5)
+    return model
+
+
+def dit(space: str = "latents", **changes: Any) -> DiT:
+    """A tiny DiT in eval mode whose output depends on everything that goes in."""
+    torch.manual_seed(0)
+    return awake(DiT(dit_config(space, **changes))).eval()  # type: ignore[return-value]
+
+
+def flow_weights(folder: Path, space: str = "latents", **card: Any) -> Path:
+    """A weights folder of the kind `flow`."""
+    model = dit(space)
+    about: dict[str, Any] = {
+        "kind": "flow",
+        "config": dataclasses.asdict(model.config),
+        "tokenizer": tokenizer().json,
+        "words": word_list(),
+        "sampler": {"steps": 2, "guidance": 2.0},
+        "images_seen": 64,
+        "seconds": 1,
+    }
+    parts = {"flow": model.state_dict()}
+    if space == "latents":
+        torch.manual_seed(1)
+        about["autoencoder"] = dataclasses.asdict(AUTOENCODER)
+        parts["autoencoder"] = Autoencoder(AUTOENCODER).state_dict()
+    return save_weights(folder, parts, {**about, **card}, torch.float32)
+
+
+def judge_weights(folder: Path) -> Path:
+    torch.manual_seed(2)
+    card = {"kind": "judge", "config": dataclasses.asdict(JUDGE)}
+    return save_weights(folder, {"judge": JudgeNetwork(JUDGE).state_dict()}, card)
+
+
+def features_weights(folder: Path) -> Path:
+    torch.manual_seed(3)
+    card = {"kind": "features", "config": dataclasses.asdict(FEATURES)}
+    return save_weights(folder, {"features": FeatureNetwork(FEATURES).state_dict()}, card)
+
+
+def autoencoder_weights(folder: Path) -> Path:
+    torch.manual_seed(4)
+    card = {"kind": "autoencoder", "config": dataclasses.asdict(AUTOENCODER)}
+    return save_weights(folder, {"autoencoder": Autoencoder(AUTOENCODER).state_dict()}, card)
