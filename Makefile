@@ -72,11 +72,16 @@ $(VENV)/.base $(VENV)/.lab $(VENV)/.test: $(VENV)/.made pyproject.toml constrain
 PYTHON = python3 python3.13 python3.12 python3.11 python
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
+# An environment knows where it lies: one that was moved with its folder is made anew.
+ifneq ($(shell cat $(VENV)/.made 2>/dev/null),$(CURDIR))
+.PHONY: $(VENV)/.made
+endif
+
 $(VENV)/.made:
 	@for python in $(PYTHON); do \
 		if "$$python" -c '$(FITS)' 2>/dev/null; then \
 			echo "Making $(VENV) with $$("$$python" --version) ($$python)"; \
-			"$$python" -m venv --clear $(VENV) && touch $@; exit; \
+			"$$python" -m venv --clear $(VENV) && echo '$(CURDIR)' > $@; exit; \
 		fi; \
 	done; \
 	echo "No fitting Python among: $(PYTHON). The course needs Python 3.11, 3.12 or 3.13 with its module venv" >&2; \

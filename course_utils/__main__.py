@@ -32,6 +32,7 @@ COMMANDS = {  # name: (module, what it does)
 
 EXAMPLES = """examples:
   python -m course_utils doctor            is this machine ready?
+  python -m course_utils draw "a red circle"    a picture, written to picture.png
   python -m course_utils COMMAND --help    the options of a command, with examples
 """
 

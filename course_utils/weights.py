@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
@@ -43,8 +44,9 @@ def weights_folder(name: str | Path) -> Path:
     """The folder of these weights: `data/weights/NAME`, else `COURSE_HOME/weights/NAME`, else NAME as a path itself."""
     tried = [DATA / "weights" / str(name), course_home() / "weights" / str(name), Path(name)]
     for folder in tried:
-        if (folder / "card.json").is_file():
-            return folder
+        with contextlib.suppress(OSError):  # such as a name that is too long
+            if (folder / "card.json").is_file():
+                return folder
     shipped = sorted(p.parent.name for p in (DATA / "weights").glob("*/card.json"))
     raise CourseError(
         f"There are no weights called {str(name)!r}; give one of {', '.join(shipped) or 'those in data/weights'}, or a "

@@ -22,6 +22,7 @@ from course_utils.weights import save_weights
 from course_utils.worlds.captions import training_caption, word_list
 from course_utils.worlds.scenes import SEEDS, scenes
 
+GAIN = 0.4
 AUTOENCODER = AutoencoderConfig(channels=(4, 8), latent_channels=3)
 JUDGE = JudgeConfig(channels=(16, 32), depth=1)
 FEATURES = FeaturesConfig(channels=(4, 8, 8), features=8, projection=16)
@@ -48,7 +49,9 @@ def tokenizer() -> Tokenizer:
 
 def dit_config(space: str = "latents", **changes: Any) -> DiTConfig:
     text = TextEncoderConfig(vocabulary=len(tokenizer()), longest=48, width=16, depth=1, heads=2)
-    latents = DiTConfig(channels=3, size=8, patch=2, width=24, depth=2, heads=2, text=text)
+    latents = DiTConfig(
+        channels=3, size=8, patch=2, convolutions=4, conv_depth=(1, 1), width=24, depth=2, heads=2, text=text
+    )
     pixels = dataclasses.replace(latents, size=32, patch=4)
     return dataclasses.replace(latents if space == "latents" else pixels, **changes)
 
@@ -58,7 +61,7 @@ def awake(model: nn.Module, seed: int = 0) -> nn.Module:
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in model.parameters():
-            p.add_(0.2 * torch.randn(p.shape, generator=random) / max(p.shape[-1], 1) ** 0.5)
+            p.add_(GAIN * torch.randn(p.shape, generator=random) / (p[0].numel() if p.ndim > 1 else p.numel()) ** 0.5)
     return model
 
 

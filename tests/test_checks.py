@@ -82,7 +82,7 @@ def test_marked_wrong(marked: object, answer: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(run.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_stored_checks_say_not_done_to_the_stub_and_right_to_the_solution(path: Path) -> None:
-    for tag, expected in (("check", "not done yet"), ("solution", "right")):
+    for tag, expected in (("check", ": not done yet"), ("solution", ": right.")):
         for cell in code_cells(read(path)):
             if tag in tags(cell):
                 printed = "".join(text(output.get("text", "")) for output in cell["outputs"])

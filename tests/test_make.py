@@ -116,6 +116,14 @@ def test_an_interrupted_environment_is_made_anew(make: Make) -> None:
     assert installs(make.calls()) == ["."]
 
 
+def test_a_moved_environment_is_made_anew(make: Make) -> None:
+    make("draw", "PROMPT=x")
+    make.calls()
+    (make.folder / "venv" / ".made").write_text("/somewhere else/words-to-pixels\n")
+    make("draw", "PROMPT=x")
+    assert [words[:2] for words in make.calls()] == [["-m", "venv"], ["-m", "pip"], ["-m", "course_utils"]]
+
+
 @pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])
 def test_a_change_of_the_dependencies_installs_again(make: Make, changed: str) -> None:
     make("lab")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from course_utils.common import CourseError, course_home
 from course_utils.training import ProgressBar, State, TensorBoard, TrainConfig, train
-from course_utils.weights import load_weights, save_weights
+from course_utils.weights import load_weights, read_card, save_weights
 from course_utils.worlds.scenes import SEEDS
 
 EXAMPLES = """examples:
@@ -44,6 +44,7 @@ class Recipe:
     parts: Callable[[nn.Module], dict[str, Mapping[str, Tensor]]]  # what goes into the weights file
     card: dict[str, Any]
     run: str | None = None
+    built_on: str | None = None  # weights that it needs: their history goes into the card
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sharp", action="store_true", help="`judge` sees no round trips: a first stage without autoencoder"
     )
+    parser.add_argument("--plain", action="store_true", help="`flow` as a DiT without convolutions")
     parser.add_argument("--init", metavar="NAME", help="start from these weights")
     parser.add_argument("--restart", action="store_true", help="forget the run's checkpoints and start again")
     parser.add_argument("--run", help="name of the run's folder in COURSE_HOME/runs (default: the weights' name)")
@@ -101,7 +103,7 @@ def main(args: argparse.Namespace) -> None:
         "images_seen": last["images"],
         "seconds": round(last["seconds"]),
         "machine": machine(),
-        "init": args.init,
+        "before": stages(args.init) or stages(recipe.built_on),
         "loss": [{k: line[k] for k in ("images", "seconds", "loss")} for line in thinned(result.history)],
     }
     out = save_weights(args.out or course_home() / "weights" / recipe.name, recipe.parts(result.ema_model), card)
@@ -123,6 +125,15 @@ class Snapshots:
         if self.recipe.kind == "flow" and state.folder is not None:
             card = {**self.recipe.card, "images_seen": state.images, "seconds": round(state.history[-1]["seconds"])}
             save_weights(state.folder / "snapshots" / f"{state.images:09d}", self.recipe.parts(state.ema_model), card)
+
+
+def stages(name: str | None) -> list[dict[str, Any]]:
+    """How these weights came to be: the commands, images and seconds of each stage, in order."""
+    if name is None:
+        return []
+    card = read_card(name)
+    last = {key: card.get(key) for key in ("command", "images_seen", "seconds")}
+    return [*card.get("before", []), last]
 
 
 def json_like(config: Any) -> Any:
@@ -191,7 +202,9 @@ def decoder(args: argparse.Namespace) -> Recipe:
     model = SharperDecoder(round_trip()[0]).to(memory_format=torch.channels_last)  # type: ignore[arg-type]
     config = dataclasses.replace(plain.config, images=140_000, learning_rate=1.5e-3, seed=1)
     card = {**plain.card, "config": dataclasses.asdict(model.config)}
-    return dataclasses.replace(plain, run="decoder-shapes", config=config, model=model, card=card)
+    return dataclasses.replace(
+        plain, run="decoder-shapes", config=config, model=model, card=card, built_on="autoencoder-shapes"
+    )
 
 
 def judge(args: argparse.Namespace) -> Recipe:
@@ -254,7 +267,10 @@ def flow(args: argparse.Namespace) -> Recipe:
         tokenizer = train_tokenizer()
     latents = args.space == "latents"
     text = TextEncoderConfig(vocabulary=len(tokenizer))
-    config = DiTConfig(text=text) if latents else DiTConfig(channels=3, size=32, patch=4, text=text)
+    if latents:
+        config = DiTConfig(text=text, convolutions=0, depth=6) if args.plain else DiTConfig(text=text)
+    else:
+        config = DiTConfig(channels=3, size=32, patch=4, convolutions=0, depth=6, text=text)
     torch.manual_seed(0)
     model = DiT(config)
     card: dict[str, Any] = {
@@ -289,7 +305,8 @@ def flow(args: argparse.Namespace) -> Recipe:
         log_every_images=6_400,
     )
     name = "flow-shapes" if latents else "flow-shapes-pixels"
-    return Recipe(name, schedule, model, flow_loss, batches, "flow", parts, card)
+    built_on = "autoencoder-shapes" if latents else None
+    return Recipe(name, schedule, model, flow_loss, batches, "flow", parts, card, built_on=built_on)
 
 
 def train_tokenizer(captions: int = 20_000) -> Any:

@@ -97,7 +97,7 @@ class Judge:
             *(1 - s for s in score[count:]),
         )
         if not 1 <= count <= 3 or certainty < self.certain:
-            return Reading(None, min(certainty, valid) if 1 <= count <= 3 else 0.0)
+            return Reading(None, certainty if 1 <= count <= 3 else 0.0)
         names = (SIZES, FILLS, COLOURS, SHAPES)
         things = [Thing(*(n[v] for n, v in zip(names, value[j], strict=True))) for j in range(count)]
         place = place_of(x[0], y[0]) if count == 1 else None

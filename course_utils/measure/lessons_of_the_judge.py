@@ -42,7 +42,7 @@ def non_scenes(kind: str, seed: int, n: int, device: torch.device | str = "cpu")
         grains = [
             F.interpolate(uniform(n, 3, g, g), 32, mode=m) for g, m in ((32, "nearest"), (8, "nearest"), (6, "bicubic"))
         ]
-        share = uniform(3, n).softmax(0)[..., None, None, None] if n else uniform(3, n, 1, 1, 1)
+        share = uniform(3, n, 1, 1, 1).softmax(0)
         return (0.5 + (sum(s * (g - 0.5) for s, g in zip(share, grains, strict=True))) * 2).clamp(0, 1)
     if kind == "blank":
         return render(dataclasses.replace(base, count=np.zeros_like(base.count)), device=device)

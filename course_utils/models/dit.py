@@ -3,6 +3,8 @@
 Config, parts, model, loss. Time runs from t = 0 (noise) to t = 1 (data), on the straight line x_t = (1 - t) noise + t data,
 whose velocity is data - noise (Lipman et al. 2023; Liu et al. 2023). The transformer cuts x_t into patches, as DiT does
 (Peebles & Xie 2023); time and the mean of the text steer its norms, and every patch looks at every word by cross attention.
+Around it stand a few convolutions: they need not learn for each place anew what a star looks like, and so the model needs
+fewer pictures to learn from than without them (`convolutions=0`).
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ class DiTConfig:
     channels: int = 8
     size: int = 8  # height and width of the latents (or of the picture)
     patch: int = 2
+    convolutions: int = 64  # channels of the convolutions around the transformer; 0: none, a plain DiT
+    conv_depth: tuple[int, int] = (2, 3)  # their blocks before and after it
     width: int = 192
-    depth: int = 6
+    depth: int = 5
     heads: int = 6
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     drop_caption: float = (
@@ -64,14 +68,39 @@ class Block(nn.Module):
         return x + gate2 * self.mlp(self.norm3(x) * (1 + scale2) + shift2)
 
 
+class ConvBlock(nn.Module):
+    """x + conv(silu(conv(silu(x)) scaled and shifted by time and text)); at first it adds nothing."""
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.steer = nn.Linear(width, 2 * channels)
+        for layer in (self.conv2, self.steer):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.steer(condition)[:, :, None, None].chunk(2, 1)
+        return x + self.conv2(F.silu(self.conv1(F.silu(x)) * (1 + scale) + shift))
+
+
 class DiT(nn.Module):
     """velocity = model(x_t, t, tokens): x_t (B, C, S, S), t (B,) in [0, 1], tokens (B, T) -> (B, C, S, S)."""
 
     def __init__(self, config: DiTConfig | None = None):
         super().__init__()
         self.config = config = config or DiTConfig()
-        d, values = config.width, config.channels * config.patch**2
+        c = config.convolutions
+        d, values = config.width, (c or config.channels) * config.patch**2
         self.text = TextEncoder(config.text)
+        if c:
+            self.conv_in = nn.Conv2d(config.channels, c, 3, padding=1)
+            self.conv_out = nn.Conv2d(c, config.channels, 3, padding=1)
+            self.before = nn.ModuleList(ConvBlock(c, d) for _ in range(config.conv_depth[0]))
+            self.after = nn.ModuleList(ConvBlock(c, d) for _ in range(config.conv_depth[1]))
+            nn.init.zeros_(self.conv_out.weight)
+            nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
         self.patch_in = nn.Linear(values, d)
         self.position = nn.Parameter(0.02 * torch.randn(config.patches, d))
         self.time = nn.Sequential(nn.Linear(256, d), nn.SiLU(), nn.Linear(d, d))
@@ -99,11 +128,21 @@ class DiT(nn.Module):
         summary = (words * weight).sum(1) / weight.sum(1)  # (B, text width): the mean over the caption's tokens
         condition = F.silu(self.time(time_features(t, 256).to(x.dtype)) + self.summary(summary))  # (B, D)
         steer = self.steer(condition).unflatten(1, (6, -1))  # (B, 6, D)
+        if self.config.convolutions:
+            x = self.conv_in(x)  # (B, C', S, S)
+            for block in self.before:
+                x = block(x, condition)
         h = self.patch_in(patchify(x, self.config.patch)) + self.position  # (B, N, D)
         for block in self.blocks:
             h = block(h, words, seen, steer)
         shift, scale = self.steer_out(condition).unsqueeze(1).chunk(2, -1)
-        return unpatchify(self.patch_out(self.norm_out(h) * (1 + scale) + shift), self.config.patch)
+        out = unpatchify(self.patch_out(self.norm_out(h) * (1 + scale) + shift), self.config.patch)
+        if self.config.convolutions:
+            out = out + x
+            for block in self.after:
+                out = block(out, condition)
+            out = self.conv_out(F.silu(out))
+        return out
 
 
 def patchify(x: Tensor, patch: int) -> Tensor:

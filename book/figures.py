@@ -1,0 +1,51 @@
+"""Makes the pictures of the README and of `book/results/` from the shipped weights and the stored results.
+
+python book/figures.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from course_utils import show
+from course_utils.generators import load
+
+RESULTS = Path(__file__).parent / "results"
+PROMPTS = (
+    "a small red circle above a large blue square",
+    "一个红色的小圆在蓝色大方块的上面",
+    "a large striped green moon on a black background",
+    "a small pink star to the left of a large outlined yellow heart",
+    "two large purple crosses on a white background",
+    "三个橙色的小爱心，黑色背景",
+    "a large cyan diamond in the top right corner",
+    "a big orange triangle over a checkered background",
+)
+
+
+def pictures() -> None:
+    """One picture for each prompt, the first seed, none chosen."""
+    drawn = load("flow-shapes")(PROMPTS, seed=0)
+    title = "Drawn by the text-to-image model that ships with the course, first seed, none chosen"
+    show.grid(drawn.images, PROMPTS, columns=4, title=title).savefig(RESULTS / "first_pictures.png", dpi=110)
+
+
+def learning() -> None:
+    """Caption accuracy against images seen, with the judge's own ceiling."""
+    rows = [json.loads(line) for line in (RESULTS / "flow-shapes-curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    names = {"one_object": "one object", "two_objects": "two objects", "three_objects": "three objects"}
+    series = {}
+    for key, label in names.items():
+        low, high = zip(*(row["intervals"][key] for row in rows), strict=True)
+        series[label] = ([row["images"] / 1000 for row in rows], [row[key] for row in rows], low, high)
+    title = "How the words are learned: one object first, then which word belongs to which object"
+    figure = show.curve(
+        series, x="images seen [thousands]", y="pictures that show all that was asked", title=title, limits=(0, 1)
+    )
+    figure.savefig(RESULTS / "flow-shapes-curve.png", dpi=110)
+
+
+if __name__ == "__main__":
+    pictures()
+    learning()

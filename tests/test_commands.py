@@ -1,0 +1,415 @@
+"""The commands `draw`, `evaluate` and `train` from end to end, with tiny weights in a COURSE_HOME of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small import autoencoder_weights, dit_config, features_weights, flow_weights, judge_weights, tokenizer
+
+import course_utils.commands.train as training
+from course_utils.__main__ import main
+from course_utils.common import ROOT
+from course_utils.generators import load
+from course_utils.language.tokenizer import Tokenizer
+from course_utils.measure import lessons_of_the_judge as lessons
+from course_utils.measure import quality
+from course_utils.models import dit as dit_file
+from course_utils.training import TrainConfig
+from course_utils.weights import load_weights, read_card
+
+CIRCLE = "a small red circle above a large blue square"
+KREIS = "一个红色的小圆在蓝色大方块的上面"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty COURSE_HOME, and nothing that ships."""
+    monkeypatch.setattr("course_utils.weights.DATA", tmp_path / "data")
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def run(home: Path, capsys: pytest.CaptureFixture[str]):
+    """Runs a command in this process: (exit code, stdout, stderr)."""
+
+    def command(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return command
+
+
+def one_sentence(code: int, out: str, err: str) -> str:
+    """The sentence of a command that was refused."""
+    assert code == 2, (code, out, err)
+    lines = err.splitlines()
+    assert lines and lines[-1].startswith("error: ") and len(lines) == 1, err
+    assert "Traceback" not in err and "Error:" not in err.replace("error:", "")
+    return lines[-1]
+
+
+def last_json(out: str) -> dict:
+    """The one line of JSON that stands last."""
+    lines = out.splitlines()
+    found = json.loads(lines[-1], parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert not any(line.startswith("{") for line in lines[:-1])
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------------ draw
+
+
+def test_draw_from_the_shell(home, tmp_path):
+    flow_weights(tmp_path / "tiny")
+    words = ["draw", CIRCLE, KREIS, "--name", str(tmp_path / "tiny"), "--n", "2", "--out", "new/x.png", "--json"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "course_utils", *words]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    found = last_json(done.stdout)
+    assert len(done.stdout.splitlines()) == 1
+    assert (found["out"], found["pictures"], found["warnings"], found["evaluations"]) == ("new/x.png", 4, [], 4)
+    with Image.open(tmp_path / "new" / "x.png") as image:
+        assert image.size == (4 * 32 * 8, 32 * 8) and len(np.unique(np.asarray(image))) > 20
+
+
+def test_a_file_size_limit_while_drawing(home, tmp_path):
+    flow_weights(tmp_path / "tiny")
+    code = f"""
+import resource, sys
+from course_utils.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+sys.exit(main(["draw", "a red circle", "--name", {str(tmp_path / "tiny")!r}, "--out", {str(tmp_path / "x.bmp")!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "Cannot write" in one_sentence(done.returncode, done.stdout, done.stderr)
+    assert os.listdir(tmp_path) == ["tiny"]
+
+
+def test_the_same_seed_is_the_same_file(run, home):
+    flow_weights(home / "weights" / "flow-shapes")
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        code, out, err = run("draw", CIRCLE, "--seed", seed, "--out", f"{name}.png")
+        assert (code, err) == (0, "") and out.startswith(f"wrote {name}.png")
+    a, b, c = (Path(f"{name}.png").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_unknown_words_only_warn_when_they_may(run, home):
+    flow_weights(home / "weights" / "flow-shapes")
+    code, out, err = run("draw", "a smal dragon", "--any-words", "--json")
+    assert code == 0 and len(last_json(out)["warnings"]) == 2
+    assert (
+        err.splitlines()[0].startswith("warning: “smal” is not a word")
+        and "“small”" in err
+        and len(err.splitlines()) == 2
+    )
+    sentence = one_sentence(*run("draw", "a smal dragon", "--out", "y.png"))
+    assert "“smal”" in sentence and "“dragon”" in sentence and not Path("y.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a red dragon"], "dragon"),
+        ([""], "empty"),
+        (["   "], "empty"),
+        (["x" * 10_000], "10,000 characters"),
+        (["a red circle \udcff"], "UTF-8"),
+        (["一只红色的猫"], "猫"),
+        ([CIRCLE, "--steps", "0"], "steps"),
+        ([CIRCLE, "--guidance", "-1"], "guidance"),
+        ([CIRCLE, "--guidance", "nan"], "guidance"),
+        ([CIRCLE, "--n", "0"], "n is 0"),
+        ([CIRCLE, "--scale", "0"], "--scale"),
+        ([CIRCLE, "--out", "x.gif"], ".png"),
+        ([CIRCLE, "--out", "file/x.png"], "Cannot write"),
+        ([CIRCLE, "--name", "no-such"], "no-such"),
+        ([CIRCLE, "--name", "judge"], "judge"),
+        ([CIRCLE, "--device", "toaster"], "toaster"),
+        ([CIRCLE, "--name", "damaged"], "damaged"),
+        ([CIRCLE, "--name", "broken-card"], "card"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_be_drawn_is_one_sentence(run, home, words, said):
+    flow_weights(home / "weights" / "flow-shapes")
+    judge_weights(home / "weights" / "judge")
+    model = flow_weights(home / "weights" / "damaged") / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-100])
+    (flow_weights(home / "weights" / "broken-card") / "card.json").write_text("{", encoding="utf-8")
+    Path("file").write_text("", encoding="utf-8")
+    before = sorted(os.listdir())
+    assert said in one_sentence(*run("draw", *words))
+    assert sorted(os.listdir()) == before  # nothing written, not even a half
+
+
+# -------------------------------------------------------------------------------------------------------------- evaluate
+
+KEYS = "name prompts steps guidance all one_object two_objects three_objects natural attributes held_out_combinations".split()
+KEYS += "held_out_synonyms fidelity fidelity_floor diversity intervals seconds_per_picture".split()
+
+
+@pytest.fixture
+def measured(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """All that `evaluate` needs, and fewer pictures for it."""
+    for name, make in (("flow-shapes", flow_weights), ("judge", judge_weights), ("features", features_weights)):
+        make(home / "weights" / name)
+    monkeypatch.setattr(quality, "measure", partial(quality.measure, fidelity_pictures=48))
+    monkeypatch.setattr(quality, "add_diversity", partial(quality.add_diversity, captions=8, copies=3))
+    monkeypatch.setattr(lessons, "means", lambda seed, n, means=lessons.means: means(seed, 3))
+    monkeypatch.setattr(lessons, "non_scenes", lambda kind, seed, n, old=lessons.non_scenes: old(kind, seed, 4))
+    return home / "weights"
+
+
+def test_evaluate_a_generator(run, measured):
+    code, out, err = run(
+        "evaluate", "flow-shapes", "--prompts", 3, "--json", "--out", "new/result.json", "--update-card"
+    )
+    assert code == 0 and err == "", err
+    found = last_json(out)
+    assert set(KEYS) <= set(found) and found["name"] == "flow-shapes"
+    assert (found["prompts"], found["steps"], found["guidance"]) == (3, 2, 2.0)
+    for name, value in found.items():
+        if name in quality.GROUPS or name in ("all", "fidelity", "fidelity_floor", "diversity"):
+            low, high = found["intervals"][name]
+            assert low <= value <= high
+    assert (
+        found["intervals"]["attributes"].keys()
+        == found["attributes"].keys()
+        >= {"size", "fill", "colour", "shape", "relation"}
+    )
+    assert json.loads(Path("new/result.json").read_text()) == found == read_card("flow-shapes")["quality"]
+    load_weights("flow-shapes", "flow")  # the card still fits the file
+
+
+def test_evaluate_again_gives_the_same(run, measured):
+    words = ["evaluate", "flow-shapes", "--prompts", 3, "--steps", 1, "--guidance", 1, "--json", "--quick"]
+    one, again, other = (last_json(run(*words, *more)[1]) for more in ([], [], ["--validation"]))
+    one.pop("seconds_per_picture"), again.pop("seconds_per_picture")
+    assert (
+        one == again and (one["steps"], one["guidance"]) == (1, 1.0) and "fidelity" not in one and "natural" not in one
+    )
+    assert set(other) >= set(one)
+    code, out, _ = run(*words[:-2])
+    assert code == 0 and "all" in out and "{" not in out
+
+
+def test_evaluate_the_judge(run, measured):
+    code, out, _ = run("evaluate", "judge", "--prompts", 4, "--quick", "--json")
+    found = last_json(out)
+    assert code == 0 and {"exact", "one_object", "two_objects", "three_objects", "calibration", "intervals"} <= set(
+        found
+    )
+    assert {"exact", "intervals"} <= set(found["after_round_trip"])
+    assert set(found["accepted_non_scenes"]) == {"all", *lessons.NON_SCENES} and 0 <= found["accepted_means_of_64"] <= 1
+
+
+def test_evaluate_the_snapshots_of_a_run(run, measured, home):
+    for images in (64, 128):
+        flow_weights(home / "runs" / "mine" / "snapshots" / f"{images:09d}", images_seen=images)
+    words = ["evaluate", "flow-shapes", "--prompts", 2, "--snapshots", "mine", "--out", "curve.jsonl", "--json"]
+    code, out, _ = run(*words)
+    rows = [json.loads(line) for line in Path("curve.jsonl").read_text().splitlines()]
+    assert code == 0 and [row["images"] for row in rows] == [64, 128] and last_json(out) == rows[-1]
+    assert {"all", "one_object", "two_objects", "three_objects", "intervals"} <= set(rows[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["no-such"], "no-such"),
+        (["features"], "features"),
+        (["flow-shapes", "--prompts", "0"], "--prompts"),
+        (["flow-shapes", "--steps", "0", "--prompts", "2"], "steps"),
+        (["flow-shapes", "--snapshots", "no-run"], "no-run"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_evaluated_is_one_sentence(run, measured, words, said):
+    assert said in one_sentence(*run("evaluate", *words))
+
+
+def test_evaluate_without_a_judge(run, home):
+    flow_weights(home / "weights" / "flow-shapes")
+    assert "'judge'" in one_sentence(*run("evaluate", "flow-shapes", "--prompts", "2"))
+
+
+# ----------------------------------------------------------------------------------------------------------------- train
+
+IMAGES = ["--scenes", 96, "--images", 256, "--batch-size", 64, "--precision", "fp32"]
+
+
+@pytest.fixture
+def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`train flow` with a model of a few thousand parameters, a ready tokenizer and a checkpoint at every step."""
+    small = dit_config()
+    sizes = {name: getattr(small, name) for name in ("convolutions", "conv_depth", "width", "depth", "heads")}
+    monkeypatch.setattr(dit_file, "DiTConfig", partial(dit_file.DiTConfig, channels=3, **sizes))
+    monkeypatch.setattr(training, "train_tokenizer", tokenizer)
+    monkeypatch.setattr(training, "TrainConfig", partial(TrainConfig, checkpoint_images=64))
+    autoencoder_weights(home / "weights" / "autoencoder-shapes")
+    torch.set_num_threads(1)
+    return home
+
+
+def broken_at(monkeypatch: pytest.MonkeyPatch, position: int, act) -> None:
+    """Something happens when the batch at this position is asked for, once."""
+    old = training.EncodedScenes.__call__
+    left = [act]
+
+    def call(self, at, n, device):
+        if at == position and left:
+            left.pop()()
+        return old(self, at, n, device)
+
+    monkeypatch.setattr(training.EncodedScenes, "__call__", call)
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return load_weights(folder, "flow").state
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_train_flow_from_nothing_to_a_picture(run, tiny):
+    code, out, _ = run("train", "flow", *IMAGES, "--world", "shapes")
+    folder = tiny / "weights" / "flow-shapes"
+    assert code == 0 and f"wrote {folder}" in out
+    card = read_card(folder)
+    assert card["kind"] == "flow" and card["images_seen"] == 256 and card["loss"][-1]["images"] == 256
+    assert (
+        card["training"]["batch_size"] == 64
+        and card["machine"]
+        and card["command"].startswith("python -m course_utils train flow")
+    )
+    assert len((tiny / "runs" / "flow-shapes" / "log.jsonl").read_text().splitlines()) >= 1
+    pictures = load(folder, "cpu")([CIRCLE, KREIS], strict=True, steps=2)
+    assert pictures.images.shape == (2, 3, 32, 32) and pictures.images.isfinite().all()
+    inside = load_weights(folder).part("autoencoder")  # rounded to bfloat16 twice is rounded once
+    assert same(inside, load_weights("autoencoder-shapes").part("autoencoder"))
+    assert len(Tokenizer(card["tokenizer"])) == card["config"]["text"]["vocabulary"]
+    words = ["train", "flow", *IMAGES]  # a finished run given again ends at once with the same weights
+    before = tensors(folder)
+    assert run(*words)[0] == 0 and same(tensors(folder), before)
+
+
+class Killed(BaseException):
+    """As sudden as kill -9."""
+
+
+def test_a_run_that_was_killed_or_stopped_or_damaged_ends_the_same(run, tiny, monkeypatch):
+    assert run("train", "flow", *IMAGES, "--out", "unbroken", "--run", "unbroken")[0] == 0
+    unbroken = tensors(Path("unbroken"))
+
+    def die():
+        raise Killed
+
+    broken_at(monkeypatch, 192, die)
+    with pytest.raises(Killed):
+        run("train", "flow", *IMAGES, "--out", "killed", "--run", "killed")
+    assert not Path("killed").exists()
+    assert run("train", "flow", *IMAGES, "--out", "killed", "--run", "killed")[0] == 0
+    assert same(tensors(Path("killed")), unbroken)
+
+    broken_at(monkeypatch, 128, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    words = ["train", "flow", *IMAGES, "--out", "stopped", "--run", "stopped"]
+    code, _, err = run(*words)
+    assert code == 2 and "Stopped by SIGTERM after 192 images" in err.splitlines()[-1] and not Path("stopped").exists()
+    newest = sorted((tiny / "runs" / "stopped").glob("*.pt"))[-1]
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    code, _, err = run(*words)
+    assert code == 0 and newest.name in err and "damaged" in err  # named, and the one before is used
+    assert same(tensors(Path("stopped")), unbroken)
+
+
+def test_when_every_checkpoint_is_damaged(run, tiny):
+    assert run("train", "flow", *IMAGES)[0] == 0
+    for path in (tiny / "runs" / "flow-shapes").glob("*.pt"):
+        path.write_bytes(b"no checkpoint")
+    code, _, err = run("train", "flow", *IMAGES)
+    assert code == 2 and err.splitlines()[-1].startswith("error: None of the 2 checkpoints")
+    assert run("train", "flow", *IMAGES, "--restart")[0] == 0
+
+
+def test_train_goes_on_from_weights(run, tiny):
+    assert run("train", "flow", *IMAGES, "--out", tiny / "weights" / "base")[0] == 0
+    more = ["--init", "base", "--run", "more", "--out", "more", "--learning-rate", "1e-12"]
+    assert run("train", "flow", *IMAGES, *more)[0] == 0
+    base, after = tensors(tiny / "weights" / "base"), tensors(Path("more"))
+    assert max(float((base[key] - after[key]).abs().max()) for key in base) < 1e-6  # it began where the other ended
+    assert read_card("more")["tokenizer"] == read_card("base")["tokenizer"]
+    assert "no-such" in one_sentence(*run("train", "flow", *IMAGES, "--init", "no-such"))
+    assert "'autoencoder'" in one_sentence(*run("train", "flow", *IMAGES, "--init", "autoencoder-shapes"))
+
+
+def test_the_autoencoder_inside_the_generator_is_enough_to_train(run, tiny):
+    """As in a fresh clone, where only `flow-shapes` ships."""
+    (tiny / "weights" / "autoencoder-shapes").rename(tiny / "hidden")
+    assert "train autoencoder" in one_sentence(*run("train", "flow", *IMAGES))
+    flow_weights(tiny / "weights" / "flow-shapes")
+    code, _, err = run("train", "flow", *IMAGES, "--out", "own", "--run", "own")
+    assert code == 0, err
+    assert same(
+        load_weights("own").part("autoencoder"),
+        {
+            k: v.bfloat16().float() if v.is_floating_point() else v
+            for k, v in load_weights("flow-shapes").part("autoencoder").items()
+        },
+    )
+
+
+def test_another_model_in_the_same_run_is_refused(run, tiny):
+    assert run("train", "flow", *IMAGES, "--run", "mine")[0] == 0
+    assert "batch_size" in one_sentence(*run("train", "flow", *IMAGES, "--batch-size", 32, "--run", "mine"))
+    assert run("train", "flow", *IMAGES, "--space", "pixels", "--run", "mine")[0] == 2
+
+
+@pytest.mark.parametrize("what", ["autoencoder", "features", "judge"])
+def test_train_the_others(run, home, what):
+    sharp = ["--sharp"] if what == "judge" else []
+    code, _, err = run("train", what, "--images", 32, "--batch-size", 16, "--out", "new", *sharp)
+    assert code == 0, err
+    weights = load_weights("new", what)
+    assert weights.card["images_seen"] == 32 and weights.part(what)
+    assert all(v.isfinite().all() for v in weights.state.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["flow", "--images", "0"], "images"),
+        (["flow", "--batch-size", "64", "--accumulate", "5"], "accumulate"),
+        (["flow", "--learning-rate", "-1"], "learning_rate"),
+        (["flow", "--device", "toaster"], "toaster"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_trained_is_one_sentence(run, tiny, words, said):
+    assert said in one_sentence(*run("train", *words))
+    assert not (tiny / "weights" / "flow-shapes").exists()
+
+
+def test_the_judge_needs_an_autoencoder_unless_it_is_sharp(run, home):
+    assert "train autoencoder" in one_sentence(*run("train", "judge", "--images", "16"))
