@@ -151,6 +151,7 @@ def readable(result: dict[str, Any]) -> str:
 
 
 def write(path: Path | None, text: str) -> None:
+    """Writes a results file, if one was asked for."""
     if path is not None:
         with atomic_path(path) as part:
             part.write_text(text, encoding="utf-8")

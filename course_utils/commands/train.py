@@ -170,6 +170,7 @@ def round_trip(name: str = "autoencoder-shapes") -> tuple[nn.Module, Callable[[T
 
 
 def autoencoder(args: argparse.Namespace) -> Recipe:
+    """Pictures to latents and back."""
     from course_utils.models.autoencoder import Autoencoder, autoencoder_loss
     from course_utils.worlds.render import render
     from course_utils.worlds.scenes import scenes
@@ -196,6 +197,7 @@ def autoencoder(args: argparse.Namespace) -> Recipe:
 
 
 def decoder(args: argparse.Namespace) -> Recipe:
+    """A deeper decoder for the latents of the trained autoencoder."""
     from course_utils.models.autoencoder import SharperDecoder
 
     plain = autoencoder(args)
@@ -208,6 +210,7 @@ def decoder(args: argparse.Namespace) -> Recipe:
 
 
 def judge(args: argparse.Namespace) -> Recipe:
+    """The judge, on scenes and on what is none; with an autoencoder also on what its round trip leaves."""
     from course_utils.measure.lessons_of_the_judge import judge_batches
     from course_utils.models.judge import JudgeNetwork, judge_loss
 
@@ -229,6 +232,7 @@ def judge(args: argparse.Namespace) -> Recipe:
 
 
 def features(args: argparse.Namespace) -> Recipe:
+    """Self-supervised features: no label is used."""
     from course_utils.models.features import FeatureNetwork, barlow_twins_loss
     from course_utils.worlds.render import render
     from course_utils.worlds.scenes import scenes
@@ -254,6 +258,7 @@ def features(args: argparse.Namespace) -> Recipe:
 
 
 def flow(args: argparse.Namespace) -> Recipe:
+    """The text-to-image model, in latents or in pixels."""
     from course_utils.language.text_encoder import TextEncoderConfig
     from course_utils.models.dit import DiT, DiTConfig, flow_loss
     from course_utils.worlds.captions import training_caption

@@ -13,6 +13,8 @@ from course_utils.language.tokenizer import PAD
 
 @dataclass(frozen=True)
 class TextEncoderConfig:
+    """Sizes of the text encoder."""
+
     vocabulary: int = 768
     longest: int = 64  # tokens
     width: int = 128
@@ -41,6 +43,8 @@ class Attention(nn.Module):
 
 
 class TextBlock(nn.Module):
+    """Words look at each other, then think alone (a pre-norm transformer block)."""
+
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)

@@ -32,8 +32,8 @@ def labels(batch: Scenes, device: torch.device | str = "cpu") -> dict[str, Tenso
 def non_scenes(kind: str, seed: int, n: int, device: torch.device | str = "cpu") -> Tensor:
     """n pictures (n, 3, 32, 32) in [0, 1] that are no scenes.
 
-    noise: coloured noise of several grains; blank: a background alone; half: one object cut in half; crowd: four or more
-    objects, partly over one another; blend: two scenes laid over each other.
+    noise: coloured noise of several grains; blank: a background alone; half: one object cut in half; crowd: four or
+    five objects, some partly over one another; blend: two scenes laid over each other.
     """
     random = torch.Generator().manual_seed(seed)
     uniform = lambda *shape: torch.rand(shape, generator=random).to(device)  # noqa: E731
@@ -62,12 +62,14 @@ def non_scenes(kind: str, seed: int, n: int, device: torch.device | str = "cpu")
         ).float().to(device)[:, None, None]
         return torch.where((side & near)[:, None], without, whole)
     if kind == "crowd":
-        more = scenes(seed + 1, 0, n, things=3)
-        two = scenes(seed, 0, n, things=2)
-        join = lambda name: np.concatenate([getattr(two, name)[:, :2], getattr(more, name)], 1)  # noqa: E731
+        two, more = scenes(seed, 0, 4 * n, things=2), scenes(seed + 1, 0, 4 * n, things=3)
         names = ("size", "fill", "colour", "shape", "x", "y", "radius", "rotation", "stripes", "shade")
-        count = 4 + np.arange(n) % 2
-        return render(dataclasses.replace(two, count=count, **{name: join(name) for name in names}), device=device)
+        joined = {name: np.concatenate([getattr(two, name)[:, :2], getattr(more, name)], 1) for name in names}
+        dx, dy = (joined[k][:, :, None] - joined[k][:, None] for k in ("x", "y"))
+        hidden = (dx**2 + dy**2 + np.eye(5) * UNIT**2).min((1, 2)) < (0.17 * UNIT) ** 2
+        seen = np.argsort(hidden, kind="stable")[:n]  # first those where no object hides another
+        count = 4 + np.arange(4 * n) % 2
+        return render(dataclasses.replace(two, count=count, **joined).select(seen), device=device)
     if kind == "blend":
         share = (0.3 + 0.4 * uniform(n))[:, None, None, None]
         return torch.lerp(render(base, device=device), render(scenes(seed + 2, 0, n), device=device), share)

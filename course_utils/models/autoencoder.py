@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
+    """Sizes of the autoencoder."""
+
     channels: tuple[int, int] = (32, 96)  # at 1/2 and at 1/4 of the picture's resolution
     depth: tuple[int, int] = (1, 1)  # residual blocks of the encoder at each
     decoder_depth: tuple[int, int] = (2, 2)  # and of the decoder, where sharpness is made

@@ -22,6 +22,8 @@ from course_utils.language.tokenizer import EMPTY, PAD
 
 @dataclass(frozen=True)
 class DiTConfig:
+    """Sizes of the text-to-image model."""
+
     channels: int = 8
     size: int = 8  # height and width of the latents (or of the picture)
     patch: int = 2

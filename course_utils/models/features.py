@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class FeaturesConfig:
+    """Sizes of the feature network."""
+
     channels: tuple[int, int, int] = (32, 64, 96)
     features: int = 128
     projection: int = 256

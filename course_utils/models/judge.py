@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class JudgeConfig:
+    """Sizes of the judge, and what it tells apart."""
+
     attributes: tuple[int, ...] = (2, 3, 8, 8)  # how many sizes, fills, colours, shapes
     backgrounds: int = 5
     channels: tuple[int, int] = (48, 96)
@@ -23,6 +25,8 @@ class JudgeConfig:
 
 
 class ResidualBlock(nn.Module):
+    """silu(x + two convolutions of x), each with batch norm (He et al. 2016)."""
+
     def __init__(self, channels: int):
         super().__init__()
         self.body = nn.Sequential(
@@ -88,7 +92,7 @@ def judge_loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, di
     things = valid.sum().clamp_min(1)
     losses = {"objects": (seen * valid).sum() / things}
     names, at = ("size", "fill", "colour", "shape"), 1
-    for k, n in enumerate(batch_sizes(network)):
+    for k, n in enumerate(network.config.attributes):  # type: ignore[union-attr, arg-type]
         logp = logits[:, at : at + n].log_softmax(1)
         expected = torch.einsum("bkc,bnc->bkn", blobs, logp)  # log-probability of each value, averaged over the blob
         right = expected.gather(2, batch["attributes"][..., k].clamp_min(0)[..., None])[..., 0]
@@ -99,10 +103,6 @@ def judge_loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, di
     losses["valid"] = F.binary_cross_entropy_with_logits(whole[:, 0], valid)
     total = losses["objects"] + sum(losses[n] for n in names) + losses["background"] + 2 * losses["valid"]
     return total, {name: value.detach() for name, value in losses.items()}
-
-
-def batch_sizes(network: nn.Module) -> tuple[int, ...]:
-    return network.config.attributes  # type: ignore[union-attr, return-value]
 
 
 def splat(centre: Tensor, grid: int) -> Tensor:

@@ -69,6 +69,7 @@ def take_stock(state: State, rows: list[Tensor]) -> None:
 
 
 def is_finite(row: Sequence[float]) -> bool:
+    """Whether a row's loss and gradient norm, its first two numbers, are finite."""
     return math.isfinite(row[0]) and math.isfinite(row[1])
 
 

@@ -134,6 +134,8 @@ def article(words: str) -> str:
 
 
 class English(Writer):
+    """Writes a scene in English."""
+
     language = "en"
 
     def __init__(self, scene: Scene, dice: Dice, held_out: bool):
@@ -226,6 +228,8 @@ class English(Writer):
 
 
 class Chinese(Writer):
+    """Writes a scene in Chinese."""
+
     language = "zh"
 
     def __init__(self, scene: Scene, dice: Dice, held_out: bool):
