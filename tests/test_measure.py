@@ -504,8 +504,8 @@ def test_the_shipped_judge_refuses_what_is_no_scene():
 def test_the_shipped_features_tell_pictures_apart():
     shipped("features")
     features = Features.load()
-    real, other = features(render(scenes(1, 0, 256))), features(render(scenes(2, 0, 256)))
-    blurred = features(F.avg_pool2d(render(scenes(2, 0, 256)), 5, 1, 2))
+    sharp = render(scenes(2, 0, 600))
+    real, other, blurred = (features(x) for x in (render(scenes(1, 0, 600)), sharp, F.avg_pool2d(sharp, 5, 1, 2)))
     assert frechet_distance(blurred, real) > 2 * frechet_distance(other, real)
 
 

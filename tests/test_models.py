@@ -61,8 +61,8 @@ def test_latents_have_unit_variance():
         first = model.encode(images)
         assert first.mean((0, 2, 3)).abs().max() < 1e-3 and (first.var((0, 2, 3)) - 1).abs().max() < 0.01
         model.encoder[-1].weight.mul_(20)  # variances far from the one that the running average starts with
-        for _ in range(400):
-            model.encode(images[:16])
+        for _ in range(300):
+            model.encode(images[:24])
         latents = model.eval().encode(images)
     assert latents.mean((0, 2, 3)).abs().max() < 0.3
     assert latents.var((0, 2, 3)).min() > 0.6 and latents.var((0, 2, 3)).max() < 1.5
@@ -83,8 +83,8 @@ def test_noise_on_latents_only_in_training():
 def test_autoencoder_learns_and_every_parameter_takes_part():
     torch.manual_seed(0)
     model = Autoencoder(AUTOENCODER)
-    images = render(scenes(1, 0, 8)) * 2 - 1
-    losses = learn(model, autoencoder_loss, images, 30, 5e-3)
+    images = render(scenes(1, 0, 4)) * 2 - 1
+    losses = learn(model, autoencoder_loss, images, 25, 5e-3)
     assert losses[-1] < 0.7 * losses[0]
     assert not silent(model)
     value, details = autoencoder_loss(model.eval(), images)
@@ -200,7 +200,7 @@ def test_the_first_loss_is_the_variance_of_the_velocity():
     torch.manual_seed(0)
     tokens = inputs()[2][:1].expand(256, -1)
     loss, _ = flow_loss(DiT(dit_config()), {"data": torch.randn(256, 3, 8, 8), "tokens": tokens})
-    assert float(loss) == pytest.approx(2.0, abs=0.05)  # noise and data of variance one each
+    assert float(loss.detach()) == pytest.approx(2.0, abs=0.05)  # noise and data of variance one each
 
 
 @pytest.mark.parametrize(("space", "convolutions"), [("latents", 4), ("latents", 0), ("pixels", 4)])
@@ -209,8 +209,8 @@ def test_dit_overfits_one_batch_and_every_parameter_takes_part(space, convolutio
     model = DiT(dit_config(space, drop_caption=0.0, convolutions=convolutions))
     x, _, tokens = inputs(3, space)
     data = x.mean((2, 3), keepdim=True) * 10 + 0.1 * x  # mostly one tone each: soon learned
-    batch = {"data": data.repeat(8, 1, 1, 1), "tokens": tokens.repeat(8, 1)}
-    losses = learn(model, flow_loss, batch, 40, 5e-3)
+    batch = {"data": data.repeat(6, 1, 1, 1), "tokens": tokens.repeat(6, 1)}
+    losses = learn(model, flow_loss, batch, 30, 5e-3)
     assert sum(losses[-5:]) < 0.85 * sum(losses[:5])
     assert not silent(model)
 

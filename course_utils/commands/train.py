@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from course_utils.common import CourseError, course_home
 from course_utils.training import ProgressBar, State, TensorBoard, TrainConfig, train
-from course_utils.weights import load_weights, read_card, save_weights
+from course_utils.weights import config_from, load_weights, read_card, save_weights
 from course_utils.worlds.scenes import SEEDS
 
 EXAMPLES = """examples:
@@ -44,6 +44,7 @@ class Recipe:
     parts: Callable[[nn.Module], dict[str, Mapping[str, Tensor]]]  # what goes into the weights file
     card: dict[str, Any]
     run: str | None = None
+    data: str = ""  # what else makes the data what they are: a run goes on only with the same
     built_on: str | None = None  # weights that it needs: their history goes into the card
 
 
@@ -93,12 +94,12 @@ def main(args: argparse.Namespace) -> None:
         callbacks=[Snapshots(recipe), TensorBoard(), ProgressBar()],
         resume=not args.restart,
         init=init,
-        about={"model": json_like(recipe.card["config"])},
+        about={"model": json_like(recipe.card["config"]), "data": recipe.data},
     )
     last = result.history[-1]
     card = {
         **recipe.card,
-        "command": f"python -m course_utils train {args.what} " + " ".join(sys.argv[3:]),
+        "command": command(args.what, sys.argv[3:]),
         "training": {k: v for k, v in dataclasses.asdict(config).items() if k not in ("checkpoint_minutes", "keep")},
         "images_seen": last["images"],
         "seconds": round(last["seconds"]),
@@ -127,11 +128,24 @@ class Snapshots:
             save_weights(state.folder / "snapshots" / f"{state.images:09d}", self.recipe.parts(state.ema_model), card)
 
 
+def command(what: str, options: Sequence[str]) -> str:
+    """The command line without what belongs to one machine: where the run and the weights lie."""
+    kept, skip = [], False
+    for word in options:
+        if not skip and word not in ("--out", "--run", "--device", "--restart"):
+            kept.append(word)
+        skip = word in ("--out", "--run", "--device")
+    return " ".join(["python -m course_utils train", what, *kept])
+
+
 def stages(name: str | None) -> list[dict[str, Any]]:
     """How these weights came to be: the commands, images and seconds of each stage, in order."""
-    if name is None:
+    try:
+        card = read_card(name) if name else None
+    except CourseError:  # what is built on an autoencoder inside `flow-shapes` has none beside it
+        card = None
+    if card is None:
         return []
-    card = read_card(name)
     last = {key: card.get(key) for key in ("command", "images_seen", "seconds")}
     return [*card.get("before", []), last]
 
@@ -260,22 +274,22 @@ def features(args: argparse.Namespace) -> Recipe:
 def flow(args: argparse.Namespace) -> Recipe:
     """The text-to-image model, in latents or in pixels."""
     from course_utils.language.text_encoder import TextEncoderConfig
+    from course_utils.language.tokenizer import Tokenizer
     from course_utils.models.dit import DiT, DiTConfig, flow_loss
     from course_utils.worlds.captions import training_caption
     from course_utils.worlds.vocabulary import word_list
 
-    if args.init:
-        from course_utils.language.tokenizer import Tokenizer
-
-        tokenizer = Tokenizer(load_weights(args.init, "flow").card["tokenizer"])
+    latents = args.space == "latents"
+    if args.init:  # what the weights were trained with
+        start = load_weights(args.init, "flow").card
+        tokenizer, config = Tokenizer(start["tokenizer"]), config_from(DiTConfig, start["config"])
     else:
         tokenizer = train_tokenizer()
-    latents = args.space == "latents"
-    text = TextEncoderConfig(vocabulary=len(tokenizer))
-    if latents:
-        config = DiTConfig(text=text, convolutions=0, depth=6) if args.plain else DiTConfig(text=text)
-    else:
-        config = DiTConfig(channels=3, size=32, patch=4, convolutions=0, depth=6, text=text)
+        config = DiTConfig(text=TextEncoderConfig(vocabulary=len(tokenizer)))
+        if args.plain or not latents:
+            config = dataclasses.replace(config, convolutions=0, depth=6)
+        if not latents:
+            config = dataclasses.replace(config, channels=3, size=32, patch=4)
     torch.manual_seed(0)
     model = DiT(config)
     card: dict[str, Any] = {
@@ -311,7 +325,8 @@ def flow(args: argparse.Namespace) -> Recipe:
     )
     name = "flow-shapes" if latents else "flow-shapes-pixels"
     built_on = "autoencoder-shapes" if latents else None
-    return Recipe(name, schedule, model, flow_loss, batches, "flow", parts, card, built_on=built_on)
+    seen = f"{args.scenes} scenes"
+    return Recipe(name, schedule, model, flow_loss, batches, "flow", parts, card, data=seen, built_on=built_on)
 
 
 def train_tokenizer(captions: int = 20_000) -> Any:

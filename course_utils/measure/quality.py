@@ -120,12 +120,21 @@ def measure(
     by_attribute["counting"] = counting
     result["attributes"] = {name: sum(v) / len(v) for name, v in by_attribute.items() if v}
     intervals["attributes"] = {name: wilson(sum(v), len(v)) for name, v in by_attribute.items() if v}
+    if getattr(generator, "autoencoder", None) is not None:
+        result["ceiling"] = {g: ceiling(generator.autoencoder, judge, prompts_of(g, prompts, test)) for g in groups}  # type: ignore
     if features is not None:
         add_fidelity(result, intervals, generator, features, fidelity_pictures, steps, guidance, seed, test)
         add_diversity(result, intervals, generator, features, steps, guidance, seed, test)
     result["intervals"] = intervals
     result["seconds_per_picture"] = seconds / max(drawn, 1)
     return result
+
+
+def ceiling(autoencoder: torch.nn.Module, judge: Judge, asked: Sequence[Prompt], seed: int = SEEDS["test"]) -> float:
+    """The share of real pictures that the judge reads right after the round trip: no generator in these latents can do better."""
+    real = torch.cat([render(fitting(p.asked, seed + i, 1)) for i, p in enumerate(asked)])
+    readings = judge.read(through(autoencoder, real))
+    return sum(r.shows(p.asked) for r, p in zip(readings, asked, strict=True)) / len(asked)
 
 
 def real_and_captions(n: int, start: int, test: int) -> tuple[Scenes, list[str]]:
