@@ -1,11 +1,10 @@
-"""Makes the pictures of the README and of `book/results/` from the shipped weights and the stored results.
+"""Makes the picture of the README from the shipped weights.
 
 python book/figures.py
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from course_utils import show
@@ -31,21 +30,5 @@ def pictures() -> None:
     show.grid(drawn.images, PROMPTS, columns=4, title=title).savefig(RESULTS / "first_pictures.png", dpi=110)
 
 
-def learning() -> None:
-    """Caption accuracy against images seen, with the judge's own ceiling."""
-    rows = [json.loads(line) for line in (RESULTS / "flow-shapes-curve.jsonl").read_text(encoding="utf-8").splitlines()]
-    names = {"one_object": "one object", "two_objects": "two objects", "three_objects": "three objects"}
-    series = {}
-    for key, label in names.items():
-        low, high = zip(*(row["intervals"][key] for row in rows), strict=True)
-        series[label] = ([row["images"] / 1000 for row in rows], [row[key] for row in rows], low, high)
-    title = "How the words are learned: one object first, then which word belongs to which object"
-    figure = show.curve(
-        series, x="images seen [thousands]", y="pictures that show all that was asked", title=title, limits=(0, 1)
-    )
-    figure.savefig(RESULTS / "flow-shapes-curve.png", dpi=110)
-
-
 if __name__ == "__main__":
     pictures()
-    learning()

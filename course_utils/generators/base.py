@@ -130,7 +130,8 @@ class Generator(ABC):
                 warnings.append(f"“{word}” is not a word that this generator knows{hint}")
         warnings = list(dict.fromkeys(warnings))
         if strict and warnings:
-            raise CourseError(". ".join(warnings).replace("?. ", "? ") + " Use known words, or draw without strict.")
+            said = " ".join(line if line.endswith("?") else f"{line}." for line in warnings)
+            raise CourseError(f"{said} Use known words, or allow others (strict=False, --any-words).")
         return warnings
 
     def unknown_words(self, prompt: str) -> dict[str, str | None]:
