@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -403,23 +402,16 @@ def test_the_autoencoder_is_found_or_asked_for(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------------------------ what ships
 
 
-def fewest(n: int, p: float) -> int:
-    """The fewest successes in n tries at odds p that are not one-in-a-thousand bad luck."""
-    below = [sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(bound)) for bound in range(n + 1)]
-    return max(bound for bound, odds in enumerate(below) if odds < 1e-3)
-
-
+@pytest.mark.xfail(strict=True, reason="the generator that ships is young: 0 of 600 complete prompts (its card)")
 @pytest.mark.parametrize("prompt", ["a small red circle above a large blue square", "一个红色的小圆在蓝色大方块的上面"])
 def test_the_shipped_generator_draws_what_it_is_told(prompt):
     from course_utils.measure.judge import Judge
-    from course_utils.weights import read_card
     from course_utils.worlds.captions import parse
 
     shipped("judge")
     pictures = load(shipped("flow-shapes").name, "cpu")(prompt, n=8, strict=True)
     readings = Judge.load().read(pictures.images)
-    promised = read_card("flow-shapes")["quality"]["two_objects"]  # of prompts that say more than this one
-    assert sum(reading.shows(parse(prompt)) for reading in readings) >= fewest(8, promised)
+    assert sum(reading.shows(parse(prompt)) for reading in readings) >= 5
     assert (pictures.images[0] - pictures.images[1:]).abs().mean((1, 2, 3)).min() > 0.02  # eight different pictures
 
 
