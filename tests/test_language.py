@@ -8,7 +8,7 @@ import pytest
 import torch
 from small import captions, tokenizer
 
-from course_utils.language.text_encoder import Attention, TextEncoder, TextEncoderConfig
+from course_utils.language.text_encoder import Attention, TextEncoder, TextEncoderConfig, attend
 from course_utils.language.tokenizer import EMPTY, PAD, Tokenizer
 from course_utils.worlds.captions import training_caption
 from course_utils.worlds.scenes import SEEDS, scenes
@@ -133,3 +133,19 @@ def test_attention_equals_the_formula():
         weight = score.masked_fill(~seen[:, 0], -torch.inf).softmax(-1)
         heads.append(weight @ v[..., part])
     assert torch.allclose(attention(x, source, seen), attention.out(torch.cat(heads, -1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_in_bfloat16_is_the_fused_kernel_within_its_rounding_with_gradients(masked):
+    torch.manual_seed(4)
+    seen = (torch.arange(7) < torch.tensor([[7], [3]]))[:, None, None] if masked else None
+    found = []
+    for dtype in (torch.bfloat16, torch.float32):  # written out; PyTorch's
+        torch.manual_seed(5)
+        q, k, v = (torch.randn(2, 3, n, 8).bfloat16().to(dtype).requires_grad_() for n in (5, 7, 7))
+        out = attend(q, k, v, seen)
+        assert out.dtype == dtype
+        out.float().square().sum().backward()
+        found.append([out.float(), *(x.grad.float() for x in (q, k, v))])
+    for ours, reference in zip(*found, strict=True):
+        assert (ours - reference).abs().max() < 0.03 * reference.abs().max()

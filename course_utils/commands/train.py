@@ -291,7 +291,7 @@ def flow(args: argparse.Namespace) -> Recipe:
         if not latents:
             config = dataclasses.replace(config, channels=3, size=32, patch=4)
     torch.manual_seed(0)
-    model = DiT(config)
+    model = DiT(config).to(memory_format=torch.channels_last)
     card: dict[str, Any] = {
         "kind": "flow",
         "world": "shapes",

@@ -27,11 +27,11 @@ class DiTConfig:
     channels: int = 8
     size: int = 8  # height and width of the latents (or of the picture)
     patch: int = 2
-    convolutions: int = 64  # channels of the convolutions around the transformer; 0: none, a plain DiT
+    convolutions: int = 112  # channels of the convolutions around the transformer; 0: none, a plain DiT
     conv_depth: tuple[int, int] = (2, 3)  # their blocks before and after it
-    width: int = 192
+    width: int = 160
     depth: int = 5
-    heads: int = 6
+    heads: int = 5
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     drop_caption: float = (
         0.1  # share of captions replaced by the empty one, so that guidance has something to guide from
