@@ -28,6 +28,7 @@ COMMANDS = {  # name: (module, what it does)
     ),
     "evaluate": ("course_utils.commands.evaluate", "measure a generator or the judge, with intervals"),
     "run": ("course_utils.classroom.run", "run lessons, tidy what they showed and stamp how it was made"),
+    "student": ("course_utils.classroom.student", "write the lessons without solutions and outputs, to hand out"),
 }
 
 EXAMPLES = """examples:

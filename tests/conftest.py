@@ -53,8 +53,11 @@ def forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
+    reason = getattr(item, "cell", {}).get("metadata", {}).get("reason")  # of a cell that nbval skips
+    if report.skipped and reason:
+        report.longrepr = (str(item.path), None, f"Skipped: {reason}")
     forbid_skip(report)
     return report
 

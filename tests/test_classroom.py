@@ -58,10 +58,30 @@ def stored(folder: Path, lesson: dict, name: str = "07_trial.ipynb") -> Path:
     return path
 
 
+def words(source: str) -> dict:
+    return {"cell_type": "markdown", "id": "t", "source": source, "metadata": {}}
+
+
+HINTS = "<details><summary>Hint 1</summary>\n\na\n</details>\n<details><summary>Hint 2</summary>\n\nb\n</details>"
+EXERCISE = (
+    words(f"**1 · warm-up · 5 min.** What is it?\n\n{HINTS}"),
+    code("answer = None", tags=["exercise"]),
+    code("answer", tags=["check"]),
+    code("answer = 1\n" * 40, tags=["solution"]),  # which may be long
+)
+FIRST = words("# A trial\n\n*It promises little.*\n\n## You will\n\nSee [another](07_trial.ipynb).")
+REST = (
+    words("## Does the maths hold?\n\n$$ 1 = 1 $$\n\n## What did it cost?\n\n## Exercises"),
+    *EXERCISE * 3,
+    words("## Clinic"),
+    code("1 + 1", tags=["clinic"]),
+    words("## What to remember\n\n## Read next\n\n[a paper](https://arxiv.org/abs/1312.6114)"),
+)
 GOOD = (
-    {"cell_type": "markdown", "id": "t", "source": "# A trial", "metadata": {}},
+    FIRST,
     code("print('a')", printed("a\n")),
     code("figure", shown(image_png=PIXEL), mystnb={"image": {"alt": "one pixel"}}),
+    *REST,
 )
 
 
@@ -76,16 +96,24 @@ def error(words: str) -> dict:
 
 
 PLANTED = {
-    "an error": (code("1", error("no")), "code cell 3: an error is stored, ValueError"),
-    "no alt text": (code("1", shown(image_png=PIXEL)), "code cell 3: its figure has no alt text"),
+    "an error": (code("1", error("no")), "code cell 13: an error is stored, ValueError"),
+    "no alt text": (code("1", shown(image_png=PIXEL)), "code cell 13: its figure has no alt text"),
     "html picture": (code("1", shown(text_html='<img src="x.png">')), "a picture in its HTML has no alt text"),
-    "long cell": (code("x = 1\n" * 26), "code cell 3: 26 lines are over 25"),
+    "long cell": (code("x = 1\n" * 26), "code cell 13: 26 lines are over 25"),
     "unknown tag": (code("1", tags=["exercize"]), "the tag exercize is not known"),
     "skipped silently": (code("1", tags=["nbval-skip"]), "skipped by nbval without a reason"),
-    "path in output": (code("1", printed(f"saved {SOMEWHERE}\n")), "code cell 3: a machine's path"),
-    "path in html": (code("1", shown(text_html=f"<a>{SOMEWHERE}</a>")), "code cell 3: a machine's path"),
-    "path in code": (code(f"open('{SOMEWHERE}')"), "code cell 3: a machine's path"),
+    "path in output": (code("1", printed(f"saved {SOMEWHERE}\n")), "code cell 13: a machine's path"),
+    "path in html": (code("1", shown(text_html=f"<a>{SOMEWHERE}</a>")), "code cell 13: a machine's path"),
+    "path in code": (code(f"open('{SOMEWHERE}')"), "code cell 13: a machine's path"),
     "placeholder": (code("x = 1  # " + "TO" + "DO"), "is a placeholder"),
+    "outputs too large": (code("1", printed("much " * 100_000)), "code cell 13: its outputs are 488 KiB, over 400"),
+    "outside picture": (words("![a cat](https://example.org/cat.png)"), "is fetched from another host"),
+    "outside script": (code("1", shown(text_html="<script src='//example.org/x.js'>")), "is fetched from another host"),
+    "broken link": (words("See [this](08_nothing.ipynb)."), "the link to 08_nothing.ipynb leads nowhere"),
+    "MyST role": (words("By {eq}`4.1` it holds."), "a MyST role is shown as raw text in JupyterLab"),
+    "MyST directive": (words(":::{note}\nA\n:::"), "a MyST directive or label is shown as raw text"),
+    "align": (words("$$ \\begin{align} a \\end{align} $$"), "the book numbers it twice"),
+    "open formula": (words("$$ a = b"), "a displayed formula is not closed"),
 }
 
 
@@ -96,11 +124,41 @@ def test_a_planted_fault_is_named(fault: str, tmp_path: Path) -> None:
     assert len(found) == 1 and words in found[0] and found[0].startswith("07_trial.ipynb"), found
 
 
+def without(*lost: dict) -> tuple[dict, ...]:
+    return tuple(cell for cell in GOOD if not any(cell is other for other in lost))
+
+
+@pytest.mark.parametrize(
+    ("lesson", "complaint"),
+    [
+        (without(FIRST), "the first text: it begins with the title"),
+        (without(REST[0]), "“## Does the maths hold?” is missing"),
+        ((words("# A\n\n*b*\n\n## Read next"), *GOOD), "their order is You will, Does the maths hold?"),
+        (without(REST[-2]), "no cell is tagged clinic"),
+        (without(EXERCISE[2]), "after this exercise comes a cell tagged check; the next one is tagged solution"),
+        (without(EXERCISE[3]), "after this check comes a cell tagged solution; the next one is tagged exercise"),
+        (without(*EXERCISE), "0 cells are tagged exercise"),
+        (without(EXERCISE[0]), "an exercise has two hints"),
+        (
+            (*GOOD, words(HINTS), *EXERCISE[1:]),
+            "say number, difficulty and minutes, such as **1 · warm-up · 5 min.**",
+        ),
+    ],
+)
+def test_a_lesson_that_lacks_a_part_is_told_which(lesson: tuple[dict, ...], complaint: str, tmp_path: Path) -> None:
+    found = rules.complaints(stored(tmp_path, stamped(*lesson)))
+    assert any(complaint in line for line in found), found
+
+
+def test_lesson_00_needs_neither_maths_nor_clinic(tmp_path: Path) -> None:
+    path = stored(tmp_path, stamped(*without(REST[0], REST[-2])), "00_trial.ipynb")
+    assert all("What did it cost?” is missing" in line or "link" in line for line in rules.complaints(path))
+
+
 @pytest.mark.parametrize(
     "cell",
     [
         code("raise ValueError", error("no"), tags=["raises-exception"]),
-        code("x = 1\n" * 40, tags=["solution"]),
         code("1", tags=["nbval-skip"], reason="needs a display"),
         code("1", shown(text_html='<img alt="a dot" src="data:image/png;base64,/' + 'tmp/abc">')),
     ],
@@ -117,7 +175,7 @@ def test_faults_of_the_whole_file_are_named(tmp_path: Path) -> None:
     changed["cells"][1]["source"] = ["print('b')"]
     assert "the code has changed since the outputs were made" in complaint(changed)
     assert "stamp: there is none" in complaint(tidy(notebook(*GOOD)))
-    assert "no stored outputs" in complaint(stamped(code("1")))
+    assert "no stored outputs" in complaint(stamped(FIRST, *REST))
     assert "over 720" in complaint(stamped(*GOOD, seconds=900.0))
     untidy = stamped(*GOOD)
     untidy["cells"][1]["outputs"].append(printed("warning", "stderr"))
@@ -228,7 +286,7 @@ def test_running_a_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(run, "course_utils_digest", lambda: "fixed")
     runs, execute = [], run.execute
     monkeypatch.setattr(run, "execute", lambda *request: runs.append(execute(*request)) or runs[-1])
-    path = stored(tmp_path, notebook(*RUNNABLE))
+    path = stored(tmp_path, notebook(*RUNNABLE, FIRST, *REST))
     assert run.stale(path) == ["it has not been run"]
     run.refresh(path)
     assert rules.complaints(path) == [] and run.stale(path) == []
@@ -238,7 +296,7 @@ def test_running_a_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     lesson = read(path)
     stamp, cells = lesson["metadata"]["course"], code_cells(lesson)
-    assert [cell["id"] for cell in cells] == [f"cell-{n}" for n in range(5)]
+    assert [cell["id"] for cell in cells][:5] == [f"cell-{n}" for n in range(5)]
     assert text(cells[1]["outputs"][0]["text"]) == "kept\n" and len(cells[1]["outputs"]) == 1
     figure = Image.open(io.BytesIO(base64.b64decode(cells[3]["outputs"][0]["data"]["image/png"])))
     assert len(cells[3]["outputs"]) == 1, "a figure shows once"

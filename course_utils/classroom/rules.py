@@ -22,15 +22,35 @@ TAGS = {
     "hide-input",
     "remove-cell",
 }
+HEADINGS = (  # of every lesson, in this order, between its own sections
+    "You will",
+    "Does the maths hold?",
+    "What did it cost?",
+    "Exercises",
+    "Clinic",
+    "What to remember",
+    "Read next",
+)
+NOT_IN_00 = {"Does the maths hold?", "Clinic"}
+EXERCISES = 3  # at least
 MOST_LINES = 25  # of code in a cell, but for the tags of MAY_BE_LONG
 MAY_BE_LONG = {"solution", "check"}
 LAPTOP_SECONDS, CI_SECONDS = 12 * 60, 20 * 60  # one lesson on a laptop; all lessons together in profile ci
 LAPTOP_MB = 4096
 MOST_KIB, ALL_KIB = 1536, 18 * 1024  # one notebook; all together
+MOST_CELL_KIB = 400  # the outputs of one cell
 
 _PATH = re.compile(r"(?<![\w.+/=])/(?:home|Users|root|tmp|var/folders|private|mnt)/[\w.]|\b[A-Z]:\\+Users\b")
 _DATA = re.compile(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+")
 _PLACEHOLDER = re.compile(r"\b(TODO|FIXME|XXX|TBD|[Ll]orem ipsum)\b")
+_OUTSIDE = re.compile(
+    r"!\[[^\]]*\]\(\s*(https?:)?//|<(?:img|script|iframe|link|source|video|audio)\b[^>]*?(?:src|href)=[\"'](https?:)?//"
+)
+_RAW = {  # what reads as raw text in JupyterLab or numbers twice in the book
+    r"\{(?:ref|eq|cite\w*|doc|numref|math)\}`": "a MyST role is shown as raw text in JupyterLab: write a link",
+    r"^:::|^\(\S+\)=\s*$": "a MyST directive or label is shown as raw text in JupyterLab: write plain Markdown",
+    r"\\begin\{(?:align|equation)\*?\}": "the book numbers it twice: write $$ … \\tag{4.1} $$, with aligned inside",
+}
 _FIGURES = {"image/png", "image/jpeg", "image/svg+xml"}
 
 
@@ -45,6 +65,7 @@ def complaints(path: Path) -> list[str]:
     except CourseError as error:
         return [str(error)]
     found = [*_file(path, notebook), *_stamp(notebook), *machine_paths(notebook)]
+    found += [*_skeleton(path, notebook), *_exercises(notebook), *_links(path, notebook)]
     for cell in notebook["cells"]:
         found += [f"{where(notebook, cell)}: {complaint}" for complaint in _cell(cell)]
     return [f"{path.name}, {complaint}" for complaint in found]
@@ -116,6 +137,61 @@ def _file(path: Path, notebook: Notebook) -> Iterator[str]:
         yield f"the file: it has no stored outputs; run `python -m course_utils run {number}`."
 
 
+def _skeleton(path: Path, notebook: Notebook) -> Iterator[str]:
+    """Title, promise and the headings that every lesson has."""
+    texts = [text(cell["source"]).strip() for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    if not texts or not re.match(r"# \S.*\n\n\*", texts[0]):
+        yield "the first text: it begins with the title, “# …”, and one sentence of promise in *…*."
+    found = re.findall(r"^## (.+?)\s*$", "\n".join(texts), flags=re.M)
+    wanted = [name for name in HEADINGS if not (path.name.startswith("00") and name in NOT_IN_00)]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        yield f"the headings: “## {missing[0]}” is missing; every lesson has {', '.join(wanted)}."
+    elif [name for name in found if name in wanted] != wanted:
+        yield f"the headings: their order is {', '.join(wanted)}, each once."
+    if "Clinic" in wanted and not any("clinic" in tags(cell) for cell in code_cells(notebook)):
+        yield "the clinic: no cell is tagged clinic; every lesson but 00 has a real mistake to find, with a check."
+
+
+def _exercises(notebook: Notebook) -> Iterator[str]:
+    """Each exercise is a stub, a check and a solution, with its minutes and two hints in the texts before."""
+    parts = [
+        (tag, cell) for cell in code_cells(notebook) for tag in ("exercise", "check", "solution") if tag in tags(cell)
+    ]
+    count = sum(tag == "exercise" for tag, _ in parts)
+    if count < EXERCISES:
+        yield f"the exercises: {count} cells are tagged exercise; a lesson has {EXERCISES} or more."
+    for (tag, cell), following in zip(parts, [tag for tag, _ in parts[1:]] + ["exercise"], strict=False):
+        expected = {"exercise": "check", "check": "solution", "solution": "exercise"}[tag]
+        if following != expected:
+            yield f"{where(notebook, cell)}: after this {tag} comes a cell tagged {expected}; the next one is tagged {following}."
+    said: list[str] = []  # the texts since the exercise before
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            said.append(text(cell["source"]))
+        elif "exercise" in tags(cell):
+            words = "\n".join(said)
+            if len(re.findall(r"<summary>\s*Hint", words)) < 2:
+                yield f"{where(notebook, cell)}: an exercise has two hints, each in <details><summary>Hint …</summary>."
+            if "clinic" not in tags(cell) and not re.search(r"\*\*\d+ · [\w-]+ · \d+ min", words):
+                yield f"{where(notebook, cell)}: say number, difficulty and minutes, such as **1 · warm-up · 5 min.**"
+            said = []
+
+
+def _links(path: Path, notebook: Notebook) -> Iterator[str]:
+    """Links to files lead to files, and nothing is fetched from another host."""
+    for cell in notebook["cells"]:
+        source = text(cell["source"])
+        pages = [text(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", [])]
+        if cell["cell_type"] == "markdown":
+            for link in re.findall(r"\]\(([^)\s#]+)[^)]*\)", source):
+                if not re.match(r"\w+:", link) and not (path.parent / link).exists():
+                    yield f"{where(notebook, cell)}: the link to {link} leads nowhere."
+            pages.append(source)
+        if match := _OUTSIDE.search(_DATA.sub("", "\n".join(pages))):
+            yield f"{where(notebook, cell)}: {match[0][:60]}… is fetched from another host: ship it with the course."
+
+
 def _stamp(notebook: Notebook) -> Iterator[str]:
     stamp = notebook["metadata"].get("course", {})
     again = "run `python -m course_utils run` on it"
@@ -148,7 +224,15 @@ def _cell(cell: Cell) -> Iterator[str]:
     if "nbval-skip" in tagged and not str(metadata.get("reason", "")).strip():
         yield "it is skipped by nbval without a reason: say why in the cell's metadata, key “reason”."
     if cell["cell_type"] != "code":
+        for pattern, remedy in _RAW.items():
+            if re.search(pattern, source, flags=re.M):
+                yield f"{remedy}."
+        if len(re.findall(r"(?<!\\)\$\$", source)) % 2:
+            yield "a displayed formula is not closed: $$ come in pairs."
         return
+    size = len(str(cell["outputs"])) / 1024
+    if size > MOST_CELL_KIB:
+        yield f"its outputs are {size:.0f} KiB, over {MOST_CELL_KIB}: show fewer or smaller pictures."
     lines = len(source.strip().splitlines())
     if lines > MOST_LINES and not tagged & MAY_BE_LONG:
         yield f"{lines} lines are over {MOST_LINES}: split it, or move a part into course_utils."
