@@ -22,7 +22,7 @@ from course_utils.__main__ import main
 from course_utils.common import ROOT
 from course_utils.generators import load
 from course_utils.language.tokenizer import Tokenizer
-from course_utils.measure import lessons_of_the_judge as lessons
+from course_utils.measure import judge_data as lessons
 from course_utils.measure import quality
 from course_utils.models import dit as dit_file
 from course_utils.training import TrainConfig

@@ -15,7 +15,7 @@ from small import FEATURES, JUDGE, shipped
 from torch import nn
 
 from course_utils.generators import Generator
-from course_utils.measure import lessons_of_the_judge as lessons
+from course_utils.measure import judge_data as lessons
 from course_utils.measure import quality
 from course_utils.measure.fidelity import Features, frechet_distance, mean_pairwise_distance
 from course_utils.measure.intervals import bootstrap, paired_bootstrap, wilson

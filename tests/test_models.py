@@ -12,7 +12,7 @@ from torch import nn
 
 from course_utils.language.tokenizer import EMPTY, PAD
 from course_utils.measure.judge import Judge
-from course_utils.measure.lessons_of_the_judge import labels
+from course_utils.measure.judge_data import labels
 from course_utils.models.autoencoder import Autoencoder, AutoencoderConfig, autoencoder_loss
 from course_utils.models.dit import DiT, DiTConfig, drop_captions, flow_loss, patchify, time_features, unpatchify
 from course_utils.models.features import FeatureNetwork, barlow_twins_loss, two_views

@@ -95,7 +95,7 @@ def judge_result(args: argparse.Namespace) -> dict[str, Any]:
     """How the judge reads sharp scenes, scenes after the round trip, and what is no scene."""
     from course_utils.generators.flow import load_autoencoder
     from course_utils.measure.judge import Judge
-    from course_utils.measure.lessons_of_the_judge import NON_SCENES, means, non_scenes
+    from course_utils.measure.judge_data import NON_SCENES, means, non_scenes
     from course_utils.measure.quality import measure_judge
     from course_utils.worlds.scenes import SEEDS
 

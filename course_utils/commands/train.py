@@ -225,7 +225,7 @@ def decoder(args: argparse.Namespace) -> Recipe:
 
 def judge(args: argparse.Namespace) -> Recipe:
     """The judge, on scenes and on what is none; with an autoencoder also on what its round trip leaves."""
-    from course_utils.measure.lessons_of_the_judge import judge_batches
+    from course_utils.measure.judge_data import judge_batches
     from course_utils.models.judge import JudgeNetwork, judge_loss
 
     torch.manual_seed(0)
