@@ -225,6 +225,14 @@ def test_unknown_words_are_named_with_the_nearest(generator):
         generator("a smal circle", strict=True)
 
 
+def test_the_end_of_a_prompt_that_is_not_read_is_named(generator):
+    [warning] = generator("red circle " * 40 + "green star", steps=1).warnings
+    assert "too long" in warning and warning.endswith("green star” at its end is not read")
+    with pytest.raises(CourseError, match="not read"):
+        generator("red circle " * 40, steps=1, strict=True)
+    assert generator("a red circle", steps=1).warnings == []
+
+
 @pytest.mark.parametrize("text", ["<pad>", "<empty>", "a red circle <pad><pad>", "مرحبا", "🙂 circle"])
 def test_any_text_gives_a_picture(generator, text):
     """A text that became nothing but padding would be a picture of not-a-number."""

@@ -83,8 +83,8 @@ class Generator(ABC):
         """Draws n pictures for each prompt: prompt by prompt, copy by copy.
 
         The noise of a picture belongs to (seed, number of the prompt, number of the copy), so a picture does not depend on
-        what else is drawn with it. Words that the generator was never told are named in `warnings`; with `strict` they are
-        an error. Raises CourseError for prompts, steps or guidance that make no sense.
+        what else is drawn with it. Words that the generator was never told, and the end of a prompt that is too long to be
+        read, are named in `warnings`; with `strict` they are an error. Raises CourseError for prompts, steps or guidance that make no sense.
         """
         prompts = list(prompts) if isinstance(prompts, Iterable) and not isinstance(prompts, str) else [prompts]
         warnings = self.check(prompts, strict)
@@ -110,7 +110,7 @@ class Generator(ABC):
         return Pictures(torch.cat(found).clone(), [prompts[i] for i, _ in jobs], seconds, evaluations, warnings)
 
     def check(self, prompts: Sequence[str], strict: bool) -> list[str]:
-        """Warnings about unknown words; CourseError for what cannot be drawn at all."""
+        """Warnings about unknown words and what is not read; CourseError for what cannot be drawn at all."""
         if not prompts:
             raise CourseError("There is no prompt; give at least one, such as “a small red circle”.")
         warnings = []
@@ -128,11 +128,17 @@ class Generator(ABC):
             for word, nearest in self.unknown_words(prompt).items():
                 hint = f"; did you mean “{nearest}”?" if nearest else ""
                 warnings.append(f"“{word}” is not a word that this generator knows{hint}")
+            if unread := self.unread(prompt):
+                warnings.append(f"the prompt is too long; “{unread}” at its end is not read")
         warnings = list(dict.fromkeys(warnings))
         if strict and warnings:
             said = " ".join(line if line.endswith("?") else f"{line}." for line in warnings)
-            raise CourseError(f"{said} Use known words, or allow others (strict=False, --any-words).")
+            raise CourseError(f"{said} Use fewer or known words, or allow this (strict=False, --any-words).")
         return warnings
+
+    def unread(self, prompt: str) -> str:
+        """The end of the prompt that goes beyond what the text encoder reads; "" if all of it is read."""
+        return ""
 
     def unknown_words(self, prompt: str) -> dict[str, str | None]:
         """Words of the prompt that are not in the card's list, each with the nearest known one."""

@@ -75,6 +75,10 @@ class FlowGenerator(Generator):
         self.steps, self.guidance = sampler.get("steps", 16), sampler.get("guidance", 2.0)
         self.solver = sampler.get("solver", "euler")
 
+    def unread(self, prompt: str) -> str:
+        """The end of the prompt beyond the tokens that the text encoder reads."""
+        return self.tokenizer.decode(self.tokenizer.encode(prompt)[self.model.config.text.longest :])
+
     def draw(self, prompts: list[str], noise: Callable[..., Tensor], steps: int, guidance: float) -> tuple[Tensor, int]:
         """Pictures (N, 3, H, W) in about [0, 1] and the number of passes of the model."""
         config = self.model.config
