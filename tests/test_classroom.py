@@ -167,6 +167,12 @@ def test_what_is_allowed_passes(cell: dict, tmp_path: Path) -> None:
     assert rules.complaints(stored(tmp_path, stamped(*GOOD, cell))) == []
 
 
+def test_solutions_are_folded_in_jupyterlab() -> None:
+    cells = code_cells(tidy(notebook(*EXERCISE)))
+    folded = [cell["metadata"].get("jupyter") for cell in cells]
+    assert folded == [None, None, {"outputs_hidden": True, "source_hidden": True}]
+
+
 def test_faults_of_the_whole_file_are_named(tmp_path: Path) -> None:
     def complaint(lesson: dict) -> str:
         return "\n".join(rules.complaints(stored(tmp_path, lesson)))

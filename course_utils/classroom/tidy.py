@@ -1,7 +1,7 @@
 """One form for every stored notebook, so that a diff shows only what a person or the code changed.
 
-A fixed kernel, counts 1..n, no widget state, no stderr, no text beside a picture, no clock times, no paths of a machine, one
-order of keys. Cells keep their ids. Tidying twice is tidying once.
+A fixed kernel, counts 1..n, no widget state, no stderr, no text beside a picture, no clock times, no paths of a machine,
+solutions folded, one order of keys. Cells keep their ids. Tidying twice is tidying once.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ Cell = dict[str, Any]
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 KEPT_NOTEBOOK = {"title", "mystnb", "course"}
 KEPT_CELL = {"tags", "mystnb", "reason", "jupyter", "nbgrader", "slideshow"}
+FOLDED = {"outputs_hidden": True, "source_hidden": True}  # solutions in JupyterLab; the book folds them by their tag
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -81,6 +82,8 @@ def tidy(notebook: Notebook) -> Notebook:
     for position, cell in enumerate(notebook["cells"]):
         cell.setdefault("id", f"cell-{position:03d}")
         cell["metadata"] = {key: value for key, value in cell.get("metadata", {}).items() if key in KEPT_CELL and value}
+        if cell["cell_type"] == "code" and "solution" in tags(cell):
+            cell["metadata"]["jupyter"] = FOLDED
         cell["source"] = text(cell["source"]).splitlines(keepends=True)
         if cell["cell_type"] == "code":
             count += 1
