@@ -19,12 +19,15 @@ export COURSE_OUT = $(value OUT)
 export COURSE_SEED = $(value SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test draw clean
+.PHONY: help lab test test-full book draw student clean
 
 help:
 	@echo 'make lab                     install what is missing and open the lessons in JupyterLab'
 	@echo 'make draw PROMPT="a red circle" [OUT=picture.png] [SEED=0]   draw a picture from the shell'
 	@echo 'make test                    install the test tools too, check the code and run every test'
+	@echo 'make test-full               the same with the lessons at the size that their pages show; takes longer'
+	@echo 'make book                    build the online book from the stored lessons: _build/html/index.html'
+	@echo 'make student                 write the lessons without solutions and outputs to _build/student'
 	@echo 'make clean                   remove .venv and everything else that make made'
 
 # A server without a screen gets the address instead of a browser; JupyterLab asks root to say that it is meant.
@@ -38,32 +41,42 @@ lab: $(VENV)/.lab
 draw: $(VENV)/.base
 	@$(PY) -m course_utils draw --out "$$COURSE_OUT" $${COURSE_SEED:+--seed "$$COURSE_SEED"} -- "$$COURSE_PROMPT"
 
-test: $(VENV)/.test
+test: PROFILE = ci
+test-full: PROFILE = laptop
+test test-full: $(VENV)/.test
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy course_utils
 	OMP_NUM_THREADS=1 $(PY) -m pytest -p no:nbval -n 2 --dist loadfile tests
 	@set -- notebooks/*.ipynb; \
 	if [ ! -e "$$1" ]; then echo "No lessons yet."; exit 0; fi; \
-	echo "Running $$# lesson(s) in profile ci"; \
-	COURSE_PROFILE=ci OMP_NUM_THREADS=1 $(PY) -m pytest -p tests.conftest --nbval-lax --nbval-current-env \
-		--nbval-cell-timeout=600 -n 2 --dist loadscope "$$@"
+	echo "Running $$# lesson(s) in profile $(PROFILE)"; \
+	COURSE_PROFILE=$(PROFILE) OMP_NUM_THREADS=1 $(PY) -m pytest -p tests.conftest --nbval-lax --nbval-current-env \
+		--nbval-cell-timeout=3600 -n 2 --dist loadscope "$$@"
+
+book: $(VENV)/.book
+	$(PY) book/build.py
+
+student: $(VENV)/.base
+	@$(PY) -m course_utils student
 
 clean:
 	rm -rf $(VENV) _build build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find course_utils tests notebooks -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} + 2>/dev/null || true
 
-# What is installed: .base to draw, .lab to read the lessons, .test to change them; each holds the ones before it. The stamp
+# What is installed: .base to draw, .lab to read the lessons, .book to build the book, .test to change all of it. The stamp
 # is written when an install is complete, so an interrupted one goes on (with what pip has kept) and a finished one is
 # done again only when its description changes.
 $(VENV)/.base: PARTS = .
 $(VENV)/.base: STAMPS = $(VENV)/.base
 $(VENV)/.lab: PARTS = .[lab]
 $(VENV)/.lab: STAMPS = $(VENV)/.base $(VENV)/.lab
-$(VENV)/.test: PARTS = .[lab,test]
-$(VENV)/.test: STAMPS = $(VENV)/.base $(VENV)/.lab $(VENV)/.test
+$(VENV)/.book: PARTS = .[book]
+$(VENV)/.book: STAMPS = $(VENV)/.base $(VENV)/.book
+$(VENV)/.test: PARTS = .[lab,book,test]
+$(VENV)/.test: STAMPS = $(VENV)/.base $(VENV)/.lab $(VENV)/.book $(VENV)/.test
 
-$(VENV)/.base $(VENV)/.lab $(VENV)/.test: $(VENV)/.made pyproject.toml constraints.txt
+$(VENV)/.base $(VENV)/.lab $(VENV)/.book $(VENV)/.test: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "Installing the course ($(PARTS)) into $(VENV). The first time takes minutes: on Linux PyTorch alone is 3 GB."
 	@$(PY) -m pip install --constraint constraints.txt --editable '$(PARTS)'
 	@touch $(STAMPS)

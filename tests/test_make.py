@@ -74,7 +74,7 @@ def installs(calls: list[list[str]]) -> list[str]:
 
 def test_make_alone_lists_the_targets(make: Make) -> None:
     text = make()
-    assert all(f"make {target}" in text for target in ("lab", "test", "draw", "clean"))
+    assert all(f"make {target}" in text for target in ("lab", "test", "book", "draw", "clean"))
     assert make.calls() == []
 
 
@@ -85,8 +85,9 @@ def test_set_up_happens_once(make: Make) -> None:
     assert "Installing" not in make("draw", "PROMPT=x")
     assert [words[:3] for words in make.calls()] == [["-m", "course_utils", "draw"]]
     make("test")
-    assert installs(make.calls()) == [".[lab,test]"]
+    assert installs(make.calls()) == [".[lab,book,test]"]
     make("lab")  # all of it has come with the tests
+    make("book")
     assert installs(make.calls()) == []
 
 
@@ -170,9 +171,16 @@ def test_lab_opens_a_browser_only_where_there_is_a_display(make: Make) -> None:
     assert "--no-browser" not in make.calls()[-1]
 
 
+def test_book_installs_what_it_needs_and_builds(make: Make) -> None:
+    make("book")
+    calls = make.calls()
+    assert installs(calls) == [".[book]"]
+    assert calls[-1] == ["book/build.py"]
+
+
 def test_test_runs_every_checker(make: Make) -> None:
     make("test")
     calls = make.calls()
-    assert installs(calls) == [".[lab,test]"]
+    assert installs(calls) == [".[lab,book,test]"]
     checkers = [words[1] for words in calls if words[0] == "-m"]
     assert [name for name in checkers if name in ("ruff", "mypy", "pytest")][:4] == ["ruff", "ruff", "mypy", "pytest"]

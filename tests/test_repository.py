@@ -60,7 +60,9 @@ def constraints() -> dict[str, str]:
 def test_environment_yml_has_the_packages_of_pyproject() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     conda = [Requirement(line) for line in environment["dependencies"] if isinstance(line, str) and line != "pip"]
-    found = {{"pytorch": "torch"}.get(one.name, one.name): one.specifier for one in conda}
+    found = {
+        {"pytorch": "torch", "playwright-python": "playwright"}.get(one.name, one.name): one.specifier for one in conda
+    }
     wanted = {name: one.specifier for name, one in requirements("lab", "test").items()}
     assert str(found.pop("python")) == str(Requirement("python" + project()["requires-python"]).specifier)
     assert found == wanted

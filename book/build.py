@@ -1,0 +1,298 @@
+"""Puts the sources of the book together in a folder and builds it there: `make book`.
+
+Warnings are errors; no notebook is run. The pages of the parts, of the package and of the results are written from
+syllabus.toml, docstrings and results/.
+
+python book/build.py [FOLDER]      FOLDER/html/index.html is the book; _build by default
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+BOOK = Path(__file__).resolve().parent
+ROOT = BOOK.parent
+sys.path.insert(0, str(ROOT))
+
+from course_utils.__main__ import COMMANDS, build_parser  # noqa: E402
+from course_utils.common import DATA  # noqa: E402
+
+NOT_STAGED = shutil.ignore_patterns(
+    "*.pyc", "__pycache__", ".ipynb_checkpoints", "build.py", "vendor.py", "figures.py", "api_index.md"
+)
+ROOMS = {  # in the order in which data flows
+    "worlds": "The data: scenes, their captions and their pictures.",
+    "language": "From words to vectors: the tokenizer and the text encoder.",
+    "models": "The networks, one family in each file: configuration, parts, model, loss.",
+    "training": "One loop for all models, with averaged weights, schedules and exact resume.",
+    "generators": "One interface over all families: load a generator by name, give it prompts, get pictures.",
+    "measure": "The judge, fidelity, diversity, and intervals for all of them.",
+    "show": "Pictures, curves, flipbooks and widgets, in one style.",
+    "classroom": "Running, tidying and checking the lessons.",
+}
+GROUND = "What every room uses: profile, weights, errors, files."
+
+BESIDE = "---\norphan: true\n---\n\n[The package course_utils](index.md)\n\n"  # a page that the margin does not list
+
+
+class Lesson(NamedTuple):
+    """A lesson of the syllabus; `page` is its notebook without suffix, or "" while it is only planned."""
+
+    number: str
+    title: str
+    about: str
+    page: str
+
+
+class Part(NamedTuple):
+    """A part of the syllabus; it has a page in the book once one of its lessons exists."""
+
+    number: int
+    title: str
+    about: str
+    lessons: list[Lesson]
+
+    @property
+    def page(self) -> str:
+        """Its page without suffix, or "" if no lesson is there yet."""
+        there = any(lesson.page for lesson in self.lessons)
+        return f"parts/{self.number}_{re.sub('[^a-z]+', '_', self.title.lower())}" if there else ""
+
+
+def syllabus(notebooks: Path) -> list[Part]:
+    """The course as planned, with pages for the lessons whose notebook is in the folder.
+
+    Raises ValueError if a notebook is no lesson of the syllabus: it would be missing from every map.
+    """
+    there = {path.stem for path in notebooks.glob("*.ipynb")}
+    parts: list[Part] = []
+    count = 0
+    for number, part in enumerate(tomllib.loads((BOOK / "syllabus.toml").read_text(encoding="utf-8"))["part"]):
+        lessons = []
+        for name, title, about in part["lessons"]:
+            stem = f"{count:02d}_{name}"
+            lessons.append(Lesson(f"{count:02d}", title, about, f"notebooks/{stem}" if stem in there else ""))
+            count += 1
+        parts.append(Part(number, part["title"], part["about"], lessons))
+    if strange := there - {Path(lesson.page).name for part in parts for lesson in part.lessons}:
+        raise ValueError(f"book/syllabus.toml does not name the lessons {', '.join(sorted(strange))}: add them there.")
+    return parts
+
+
+def stage(folder: Path, notebooks: Path = ROOT / "notebooks") -> None:
+    """Writes all sources of the book into a folder, which is emptied first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(BOOK, folder, ignore=NOT_STAGED)
+    (folder / "notebooks").mkdir()
+    for path in notebooks.glob("*.ipynb"):
+        shutil.copy2(path, folder / "notebooks")
+    parts = syllabus(notebooks)
+    pages = {f"{part.page}.md": part_page(part) for part in parts if part.page}
+    pages |= {f"api/{name}.md": text for name, text in api_pages().items()}
+    for name, text in pages.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "generated.toml").write_text('pages = ["parts", "api"]\n', encoding="utf-8")
+    written = {
+        "contents": contents(parts),
+        "course map": course_map(parts),
+        "generators": generator_table(),
+        "attributes": attribute_table(),
+        "judge": judge_table(),
+        "commands": (BOOK / "results" / "README.md").read_text(encoding="utf-8").partition("\n\n")[2],
+    }
+    for path in folder.glob("*.md"):
+        text = re.sub(r"<!-- write: ([\w ]+) -->", lambda match: written[match[1]], path.read_text(encoding="utf-8"))
+        path.write_text(text.replace("](../notebooks/", "](notebooks/"), encoding="utf-8")
+
+
+def contents(parts: list[Part]) -> str:
+    """The tables of contents that the margin shows."""
+    lessons = "\n".join(part.page for part in parts if part.page)
+    rest = "using\nnotation\ntroubleshooting\nresults\nbibliography\napi/index"
+    return (
+        f"```{{toctree}}\n:hidden:\n:caption: Lessons\n\n{lessons}\n```\n\n"
+        f"```{{toctree}}\n:hidden:\n:caption: Beside the lessons\n\n{rest}\n```"
+    )
+
+
+def course_map(parts: list[Part]) -> str:
+    """A card for each part, with links to the lessons that exist."""
+    cards = []
+    for part in parts:
+        title = f"[{part.title}]({part.page}.md)" if part.page else part.title
+        lines = [
+            f"- {lesson.number} [{lesson.title}]({lesson.page}.ipynb)"
+            if lesson.page
+            else f'- <span class="planned">{lesson.number} {lesson.title}</span>'
+            for lesson in part.lessons
+        ]
+        shadow = "sm" if part.page else "none"
+        head = f":::{{grid-item-card}} {part.number} · {title}\n:shadow: {shadow}"
+        cards.append("\n".join([head, "", part.about, "", *lines, ":::"]))
+    return "::::{grid} 1 1 2 2\n:gutter: 3\n:class-container: course-map\n\n" + "\n".join(cards) + "\n::::"
+
+
+def part_page(part: Part) -> str:
+    """The page of a part: what it is about and its lessons, those to come by name only."""
+    lines = [f"# Part {part.number}: {part.title}", "", part.about, "", "```{toctree}", ":hidden:", ""]
+    lines += [f"{lesson.number} {lesson.title} </{lesson.page}>" for lesson in part.lessons if lesson.page]
+    lines += ["```", "", "| lesson | what it is about |", "| --- | --- |"]
+    for lesson in part.lessons:
+        title = f"[{lesson.title}](/{lesson.page}.ipynb)" if lesson.page else f"{lesson.title} *(planned)*"
+        lines.append(f"| {lesson.number} {title} | {lesson.about} |")
+    return "\n".join(lines) + "\n"
+
+
+def api_pages() -> dict[str, str]:
+    """A page for each room of course_utils, made from its docstrings, one for the command line, and their index."""
+    package = ROOT / "course_utils"
+    found = {path.parent.name for path in package.glob("*/__init__.py")} - {"commands"}
+    pages, rows = {}, []
+    for room in [*(name for name in ROOMS if name in found), *sorted(found - set(ROOMS))]:
+        modules = [f"{room}.{path.stem}" for path in sorted((package / room).glob("[!_]*.py"))]
+        about = ROOMS.get(room) or (importlib.import_module(f"course_utils.{room}").__doc__ or "").partition("\n")[0]
+        pages[room] = module_page(room, about, modules)
+        rows.append(f"| [{room}]({room}.md) | {about} |")
+    pages["ground"] = module_page("ground", GROUND, sorted(path.stem for path in package.glob("[!_]*.py")))
+    rows.append(f"| [ground](ground.md) | {GROUND} |")
+    pages["command_line"] = command_page()
+    rows.append("| [command line](command_line.md) | `python -m course_utils` |")
+    table = "\n".join(["| room | what lives there |", "| --- | --- |", *rows])
+    pages["index"] = (BOOK / "api_index.md").read_text(encoding="utf-8") + "\n" + table + "\n"
+    return pages
+
+
+def module_page(title: str, about: str, modules: list[str]) -> str:
+    """A page that shows the docstrings of some modules."""
+    text = f"{BESIDE}# {title}\n\n{about}\n"
+    for module in modules:
+        text += f"\n## {module}\n\n```{{eval-rst}}\n.. automodule:: course_utils.{module}\n   :members:\n```\n"
+    return text
+
+
+def command_page() -> str:
+    """The page of the command line: what `--help` prints."""
+    text = f"{BESIDE}# The command line\n\nWhat `python -m course_utils COMMAND --help` prints, command by command.\n"
+    width, os.environ["COLUMNS"] = os.environ.get("COLUMNS"), "96"
+    for name in COMMANDS:
+        page = io.StringIO()
+        with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
+            build_parser(name).parse_args([name, "--help"])
+        text += f"\n## {name}\n\n```text\n{page.getvalue().strip()}\n```\n"
+    os.environ.pop("COLUMNS")
+    if width is not None:
+        os.environ["COLUMNS"] = width
+    return text
+
+
+def result(name: str) -> dict[str, Any]:
+    """A file of book/results."""
+    return json.loads((BOOK / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def shipped_generators() -> list[dict[str, Any]]:
+    """The stored quality of each generator that ships."""
+    names = sorted(path.parent.name for path in (DATA / "weights").glob("*/card.json"))
+    found = [result(name) for name in names if (BOOK / "results" / f"{name}.json").exists()]
+    return [one for one in found if "fidelity" in one]
+
+
+def share(value: float, interval: list[float] | None = None) -> str:
+    """A fraction in per cent, with its interval."""
+    return f"{value:.1%}" + (
+        f" <span class='interval'>{interval[0]:.1%} to {interval[1]:.1%}</span>" if interval else ""
+    )
+
+
+def generator_table() -> str:
+    """Caption accuracy by group of prompts, fidelity and diversity of each shipped generator."""
+    text = ""
+    for quality in shipped_generators():
+        lines = [
+            f"**{quality['name']}**, {quality['steps']} steps, guidance {quality['guidance']:g}, "
+            f"{quality['prompts']} prompts in each group:",
+            "",
+            "| prompts | everything right | ceiling |",
+            "| --- | --- | --- |",
+        ]
+        for group, ceiling in quality["ceiling"].items():
+            row = [group.replace("_", " "), share(quality[group], quality["intervals"][group]), share(ceiling)]
+            lines.append(f"| {' | '.join(row)} |")
+        low, high = quality["intervals"]["fidelity"]
+        least, most = quality["intervals"]["diversity"]
+        lines += [
+            "",
+            "The ceiling is what the judge reads from real pictures that went through the generator's autoencoder.",
+            "",
+            f"Fidelity (a distance: less is better) {quality['fidelity']:.1f} [{low:.1f}, {high:.1f}], "
+            f"where real pictures among themselves have {quality['fidelity_floor']:.1f}. "
+            f"Diversity {quality['diversity']:.2f} [{least:.2f}, {most:.2f}], where real pictures have 1. "
+            f"{quality['seconds_per_picture']:.2f} seconds for a picture on the machine that measured it.",
+        ]
+        text += "\n".join(lines) + "\n\n"
+    return text
+
+
+def attribute_table() -> str:
+    """How often each attribute came out right, taken alone."""
+    text = ""
+    for quality in shipped_generators():
+        rows = [
+            f"| {name} | {share(value, quality['intervals']['attributes'][name])} |"
+            for name, value in quality["attributes"].items()
+        ]
+        text += "\n".join([f"| {quality['name']} | right |", "| --- | --- |", *rows]) + "\n\n"
+    return text
+
+
+def judge_table() -> str:
+    """How the judge reads pictures whose scene is known, and what it takes for a scene though it is none."""
+    judge = result("judge")
+    after = judge["after_round_trip"]
+    lines = ["| real pictures | read right | after the autoencoder |", "| --- | --- | --- |"]
+    for group in ("one_object", "two_objects", "three_objects"):
+        cells = [share(one[group], one["intervals"][group]) for one in (judge, after)]
+        lines.append(f"| {group.replace('_', ' ')} | {' | '.join(cells)} |")
+    rejected = ", ".join(f"{name} {share(value)}" for name, value in judge["accepted_non_scenes"].items())
+    return "\n".join(lines) + (
+        f"\n\nPictures that are no scenes, and were taken for one: {rejected}. "
+        f"Of means of 64 fitting scenes: {share(judge['accepted_means_of_64'])}."
+    )
+
+
+def build(folder: Path, notebooks: Path = ROOT / "notebooks") -> int:
+    """Stages and renders the book. Returns Sphinx's exit code, 0 if all is well."""
+    stage(folder / "book", notebooks)
+    return render(folder)
+
+
+def render(folder: Path) -> int:
+    """Makes FOLDER/html of the sources in FOLDER/book; warnings are errors. Returns Sphinx's exit code."""
+    from sphinx.cmd.build import main as sphinx
+
+    for old in ("html", "doctrees"):
+        shutil.rmtree(folder / old, ignore_errors=True)
+    options = ["-n", "-W", "--keep-going", "-q", "-b", "html", "-d", str(folder / "doctrees")]
+    return sphinx([*options, str(folder / "book"), str(folder / "html")])
+
+
+if __name__ == "__main__":
+    begin = time.perf_counter()
+    target = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / "_build"
+    code = build(target)
+    page = target / "html" / "index.html"
+    shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
+    print("The book has errors; they stand above." if code else f"{time.perf_counter() - begin:.0f} s. Open {shown}")
+    sys.exit(code)

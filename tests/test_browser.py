@@ -1,0 +1,293 @@
+"""Every page of the book in a browser, from a server and from the disk: what a reader would see go wrong, fails here."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sites
+from browser import Visit, chromium
+
+PHONE = 390  # pixels
+LEAST_CONTRAST = 4.5  # of text against its ground, as WCAG 2 (level AA) asks; large text needs 3
+
+# Waits until formulas and diagrams are drawn, then says what is wrong with them.
+DRAWN = r"""async () => {
+  const wrong = [];
+  const article = document.querySelector('article') ?? document.body;
+  if (window.MathJax?.startup) await MathJax.startup.promise;
+  for (let wait = 0; wait < 100; wait++) {
+    if ([...document.querySelectorAll('div.mermaid')].every(d => d.querySelector('svg'))) break;
+    await new Promise(done => setTimeout(done, 100));
+  }
+  for (const math of document.querySelectorAll('.math')) {
+    if (!math.querySelector('mjx-container svg')) wrong.push('formula not drawn: ' + math.textContent.slice(0, 60));
+  }
+  for (const formula of document.querySelectorAll('mjx-container svg')) {
+    const box = formula.getBoundingClientRect(), frame = formula.closest('.math').getBoundingClientRect();
+    let scrolls = formula.parentElement;
+    while (scrolls && !(scrolls.scrollWidth > scrolls.clientWidth && getComputedStyle(scrolls).overflowX === 'auto'))
+      scrolls = scrolls.parentElement;
+    if (frame.width && (box.left < frame.left - 1 || (box.right > frame.right + 1 && !scrolls)))
+      wrong.push('formula cut off: ' + formula.closest('.math').textContent.slice(0, 60));
+  }
+  for (const error of document.querySelectorAll('[data-mjx-error]'))
+    wrong.push('formula with an error: ' + error.dataset.mjxError);
+  for (const diagram of document.querySelectorAll('div.mermaid')) {
+    if (!diagram.querySelector('svg') || diagram.querySelector('.error-icon'))
+      wrong.push('diagram not drawn: ' + diagram.textContent.slice(0, 60));
+  }
+  const words = article.cloneNode(true);
+  words.querySelectorAll('pre, code, mjx-container, script').forEach(node => node.remove());
+  const raw = words.textContent.match(/.{0,30}(\$\$|\\\(|\\\[|\\begin\{).{0,30}/);
+  if (raw) wrong.push('raw TeX on the page: ' + raw[0]);
+  for (const image of article.querySelectorAll('img')) {
+    if (image.complete && !image.naturalWidth) wrong.push('picture not shown: ' + (image.alt || image.src.slice(0, 60)));
+  }
+  return wrong;
+}"""
+
+# Text whose colour is too near that of the ground it stands on.
+FAINT = r"""(least) => {
+  document.getAnimations().forEach(animation => animation.finish());
+  const colour = text => {
+    const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d');
+    canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const known = new Map();
+  const read = text => known.get(text) ?? known.set(text, colour(text)).get(text);
+  const over = (top, ground) => [0, 1, 2].map(i => top[i] * top[3] + ground[i] * (1 - top[3])).concat(1);
+  const ground = node => {
+    const layers = [];
+    for (let n = node; n; n = n.parentElement) {
+      const layer = read(getComputedStyle(n).backgroundColor);
+      layers.push(layer);
+      if (layer[3] === 1) break;
+    }
+    return layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255, 1]);
+  };
+  const light = c => c.slice(0, 3).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const found = new Set();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement, words = walker.currentNode.textContent.trim();
+    if (!words || node.closest('script, style, noscript, svg, option') || !node.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
+    const box = node.getBoundingClientRect();
+    if (box.width < 2 || box.height < 2) continue;  // for screen readers only
+    const style = getComputedStyle(node), below = ground(node);
+    const [a, b] = [light(over(read(style.color), below)), light(below)].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05), size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+    if (ratio < (large ? 3 : least)) found.add(`faint text (${ratio.toFixed(1)}): ${words.slice(0, 40)}`);
+  }
+  return [...found];
+}"""
+
+# What sticks out of a page that is too wide.
+WIDE = r"""() => {
+  const width = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth <= width) return [];
+  const out = [...document.querySelectorAll('article *')].filter(node => {
+    const box = node.getBoundingClientRect(), open = getComputedStyle(node).overflowX === 'visible';
+    return box.right > width + 1 || (open && box.left + node.scrollWidth > width + 1);
+  });
+  return ['sideways scroll: ' + (out[0]?.outerHTML ?? 'something').slice(0, 80)];
+}"""
+
+
+def look(visit: Visit, address: str) -> list[str]:
+    """Opens a page and returns all that is wrong with it."""
+    visit.complaints.clear()
+    visit.page.goto(address, wait_until="load")
+    wrong = visit.page.evaluate(DRAWN) + visit.page.evaluate(FAINT, LEAST_CONTRAST) + visit.page.evaluate(WIDE)
+    return visit.complaints + wrong
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def book(browser: Any) -> Path:
+    folder, said = sites.built()
+    assert not said, said
+    return folder
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A server that writes nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def server(book: Path) -> Iterator[str]:
+    handler = functools.partial(Quiet, directory=str(book))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def pages(book: Path) -> list[str]:
+    """All pages, relative to the book."""
+    found = (path.relative_to(book) for path in sorted(book.rglob("*.html")))
+    return [path.as_posix() for path in found if path.parts[0] != "_static"]
+
+
+def every_page(visit: Visit, book: Path, base: str) -> list[str]:
+    with visit:
+        return [f"{name}: {wrong}" for name in pages(book) for wrong in look(visit, f"{base}/{name}")]
+
+
+def test_every_page_from_a_server(browser: Any, book: Path, server: str) -> None:
+    found = every_page(Visit(browser), book, server)
+    assert not found, "\n".join(found)
+
+
+def test_every_page_from_the_disk_on_a_phone_in_the_dark(browser: Any, book: Path) -> None:
+    found = every_page(Visit(browser, width=PHONE, height=844, dark=True), book, book.as_uri())
+    assert not found, "\n".join(found)
+
+
+def test_pages_with_formulas_and_diagrams_are_among_them(browser: Any, book: Path) -> None:
+    with Visit(browser) as visit:
+        assert not look(visit, (book / "notation.html").as_uri())
+        assert visit.page.locator("mjx-container svg").count() > 20
+        assert not look(visit, (book / "api" / "index.html").as_uri())
+        assert visit.page.locator("div.mermaid svg").count() == 1
+
+
+def test_the_dark_is_dark(browser: Any, book: Path) -> None:
+    with Visit(browser, dark=True) as visit:
+        assert not look(visit, (book / "notebooks" / "00_start_here.html").as_uri())
+        ground = visit.page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+        assert max(ground) < 64
+        shown = visit.page.evaluate("getComputedStyle(document.querySelector('.cell_output img')).filter")
+        assert shown == "none"  # pictures keep their colours
+
+
+def lessons(book: Path) -> list[Path]:
+    return sorted((book / "notebooks").glob("*.html"))
+
+
+def test_folds_open(browser: Any, book: Path) -> None:
+    with Visit(browser) as visit:
+        for lesson in lessons(book):
+            visit.page.goto(lesson.as_uri())
+            folds = visit.page.locator("article details")
+            assert folds.count() > 0
+            for n in range(folds.count()):
+                fold = folds.nth(n)
+                inside = fold.locator(":scope > *:not(summary)").first
+                assert not inside.is_visible()
+                fold.locator("summary").first.click()
+                assert inside.is_visible()
+            assert not visit.page.evaluate(WIDE)
+        assert not visit.complaints
+
+
+def test_flipbooks_move(browser: Any, book: Path) -> None:
+    seen = 0
+    with Visit(browser) as visit:
+        for lesson in lessons(book):
+            visit.page.goto(lesson.as_uri())
+            books = visit.page.locator("div.flipbook")
+            for n in range(books.count()):
+                flipbook = books.nth(n)
+                shown = flipbook.locator("img.flipbook-page:visible")
+                before, label = shown.get_attribute("src"), flipbook.locator("output").inner_text()
+                flipbook.locator("input[type=range]").focus()
+                visit.page.keyboard.press("ArrowRight")
+                assert shown.count() == 1
+                assert shown.get_attribute("src") != before
+                assert flipbook.locator("output").inner_text() != label
+                seen += 1
+        assert not visit.complaints
+    assert seen > 0
+
+
+@pytest.mark.parametrize("place", ["server", "disk"])
+def test_search_finds_a_lesson(browser: Any, book: Path, server: str, place: str) -> None:
+    with Visit(browser) as visit:
+        base = server if place == "server" else book.as_uri()
+        visit.page.goto(f"{base}/search.html?q=guidance")
+        result = visit.page.locator("#search-results a[href*='00_start_here']").first
+        result.wait_for(timeout=20_000)
+        result.click()
+        visit.page.wait_for_url("**/00_start_here.html*")
+        assert not visit.complaints
+
+
+def test_light_and_dark_can_be_switched(browser: Any, book: Path) -> None:
+    with Visit(browser) as visit:
+        look(visit, (book / "api" / "index.html").as_uri())
+        before = visit.page.locator("div.mermaid svg").inner_html()
+        visit.page.locator("button.theme-switch-button:visible").first.click()
+        visit.page.locator("button.theme-change-button[data-mode=dark]:visible").first.click()
+        assert visit.page.locator("html").get_attribute("data-theme") == "dark"
+        visit.page.locator("body").click()  # the menu closes
+        drawn = "before => (document.querySelector('div.mermaid svg')?.innerHTML ?? before) !== before"
+        visit.page.wait_for_function(drawn, arg=before)  # the diagram has been drawn anew
+        assert not visit.page.evaluate(DRAWN) + visit.page.evaluate(FAINT, LEAST_CONTRAST) + visit.complaints
+
+
+# ------------------------------------------------------------------------------------------------- planted faults
+
+
+@pytest.fixture(scope="module")
+def faulty(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small book, built like the real one, with a fault on each page that the builder cannot see."""
+    planted = {
+        "good.md": f"$$ x^2 $$\n\n$$ {' + '.join(['x'] * 60)} \\tag{{1}} $$\n\n```mermaid\nflowchart LR\n    a --> b\n```",
+        "formula.md": "$$ \\sqrtt{x} $$",
+        "inline.md": "Here $\\frac{1$ is.",
+        "diagram.md": "```mermaid\nflowchart LR\n    a -->\n```",
+        "long.md": f"$$ {' + '.join(['x'] * 60)} \\tag{{1}} $$\n\n<style>div.math > mjx-container.MathJax {{ min-width: 900px !important }}</style>",
+        "outside.md": "<img src='https://example.org/picture.png' alt='far'>",
+        "script.md": "<script>fetch('https://example.org/data.json').catch(() => 0)</script>",
+        "error.md": "<script>undefined.name</script>",
+        "gone.md": "<img src='gone.png' alt='gone'>",
+        "wide.md": "<div style='width: 900px; height: 9px'></div>",
+        "faint.md": "<p style='color: #999'>pale words</p>",
+        "raw.md": "\\$\\$ x^2 \\$\\$",
+    }
+    folder = tmp_path_factory.mktemp("faulty")
+    done = sites.small_book(folder, {name: f"# Page\n\n{text}\n" for name, text in planted.items()})
+    assert done.returncode == 0, done.stderr
+    return folder / "html"
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("good", ""),
+        ("formula", "formula with an error: Undefined control sequence"),
+        ("inline", "formula not drawn"),
+        ("diagram", "diagram not drawn"),
+        ("long", "formula cut off"),
+        ("outside", "outside request: https://example.org/picture.png"),
+        ("script", "outside request: https://example.org/data.json"),
+        ("error", "script error"),
+        ("gone", "request failed"),
+        ("wide", "sideways scroll"),
+        ("faint", "faint text (2.8): pale words"),
+        ("raw", "raw TeX on the page"),
+    ],
+)
+def test_a_planted_fault_is_seen(browser: Any, faulty: Path, name: str, complaint: str) -> None:
+    with Visit(browser, width=PHONE) as visit:
+        found = look(visit, (faulty / f"{name}.html").as_uri())
+    assert bool(found) == bool(complaint), found
+    assert any(complaint in one for one in found) or not complaint, found
