@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -135,6 +135,41 @@ def prompt_box(
     draw()
     wrap = w.Layout(flex_flow="row wrap")
     return w.VBox([text, w.Box(buttons, layout=wrap), w.Box([*settings.values(), go], layout=wrap), words, picture])
+
+
+def explore(
+    draw: Callable[..., Any], ranges: Mapping[str, tuple[float, float]], alt: str, *, width: int = 256, steps: int = 60
+) -> Any:
+    """Sliders that move through what a model can draw; the picture follows them.
+
+    Args:
+        draw: called with one number for each slider, by name; returns pictures (N, C, H, W) in [0, 1].
+        ranges: for each slider's name the lowest and the highest value; they start in the middle.
+        alt: what the picture shows, for readers who do not see it; the sliders' values are added.
+        width: screen pixels of each picture. steps: how many steps a slider has.
+
+    Returns a widget; it needs a running kernel, so put a `flipbook` beside it. Raises CourseError if ipywidgets is missing,
+    a range is empty or `alt` is.
+    """
+    w = need("lab", "ipywidgets")
+    if not alt.strip() or not ranges or any(low >= high for low, high in ranges.values()):
+        raise CourseError("explore needs an alt text, and at least one slider whose lowest value is below its highest.")
+    sliders = {
+        name: w.FloatSlider((low + high) / 2, min=low, max=high, step=(high - low) / steps, description=name)
+        for name, (low, high) in ranges.items()
+    }
+    picture = w.HTML()
+
+    def turn(_: Any = None) -> None:
+        values = {name: slider.value for name, slider in sliders.items()}
+        said = ", ".join(f"{name} = {value:.2f}" for name, value in values.items())
+        pages = [_image(to_png(image), f"{alt} ({said})", width=width, pixels=True) for image in draw(**values)]
+        picture.value = "".join(pages)
+
+    for slider in sliders.values():
+        slider.observe(turn, "value")
+    turn()
+    return w.VBox([w.Box(list(sliders.values()), layout=w.Layout(flex_flow="row wrap")), picture])
 
 
 def _report(pictures: Any) -> str:
