@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
 from itertools import pairwise
 from pathlib import Path
@@ -314,6 +315,15 @@ def test_mnist_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(CourseError, match=r"t10k-images-idx3-ubyte\.gz cannot be unpacked"):
         mnist()
+
+
+def test_the_real_mnist() -> None:
+    if not os.environ.get("COURSE_DATA"):
+        pytest.skip("COURSE_DATA names no folder with MNIST/raw")
+    train, test = mnist("train"), mnist("test")
+    assert train.images.shape == (60_000, 1, 28, 28) and test.images.shape == (10_000, 1, 28, 28)
+    assert abs(train.images.mean().item() - 0.1307) < 1e-4
+    assert torch.bincount(test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
 # ---------------------------------------------------------------------------------------------------------------- explorer
