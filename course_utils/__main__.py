@@ -27,6 +27,7 @@ COMMANDS = {  # name: (module, what it does)
         "train the autoencoder, the judge, the features or the text-to-image model",
     ),
     "evaluate": ("course_utils.commands.evaluate", "measure a generator or the judge, with intervals"),
+    "fetch": ("course_utils.commands.fetch", "download a world that does not ship, or go on with it"),
     "run": ("course_utils.classroom.run", "run lessons, tidy what they showed and stamp how it was made"),
     "student": ("course_utils.classroom.student", "write the lessons without solutions and outputs, to hand out"),
 }

@@ -306,13 +306,16 @@ def test_mnist_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ):
         mnist()
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    with pytest.raises(CourseError, match=r"has no MNIST/raw/train-images-idx3-ubyte and no \.gz of it"):
+    with pytest.raises(CourseError, match="run `python -m course_utils fetch mnist`"):
         mnist()
     with pytest.raises(CourseError, match="no split 'valid'"):
         mnist("valid")
     small_mnist(tmp_path, packed=True)
     path = tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
-    path.write_bytes(path.read_bytes()[:-20])
+    path.rename(path.with_name("mislaid"))
+    with pytest.raises(CourseError, match=r"has no MNIST/raw/t10k-images-idx3-ubyte and no \.gz of it"):
+        mnist()
+    path.write_bytes(path.with_name("mislaid").read_bytes()[:-20])
     with pytest.raises(CourseError, match=r"t10k-images-idx3-ubyte\.gz cannot be unpacked"):
         mnist()
 

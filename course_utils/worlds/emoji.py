@@ -18,9 +18,14 @@ from PIL import Image
 from torch import Tensor
 
 from course_utils.common import DATA, CourseError
+from course_utils.worlds.captioned import Captioned, Captions
 
 ARCHIVE = DATA / "emoji" / "emoji.zip"
 EVERY = 10  # every tenth picture is kept for testing
+SENTENCES = {
+    "en": ("{}", "an emoji: {}", "the emoji {}"),
+    "zh": ("{}", "表情符号：{}", "{}的表情符号"),
+}
 
 
 class Emoji(NamedTuple):
@@ -55,3 +60,17 @@ def emoji(split: str = "all") -> Emoji:
         ) from error
     cutouts = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
     return Emoji(cutouts.contiguous(), *([names[n][key] for n in numbers] for key in ("sign", "en", "zh")))
+
+
+def open_world(name: str, split: str) -> Captioned:
+    """The emoji of a split on white, (3, 64, 64), with their names as captions: "red heart", "表情符号：红心"."""
+    found = emoji(split)
+
+    def read(numbers: Tensor) -> Tensor:
+        return found._replace(cutouts=found.cutouts[numbers]).images()
+
+    def captions(i: int) -> Captions:
+        names = {"en": found.en[i], "zh": found.zh[i]}
+        return {language: [text.format(names[language]) for text in texts] for language, texts in SENTENCES.items()}
+
+    return Captioned(name, split, len(found.signs), read, captions)

@@ -1,0 +1,350 @@
+"""The worlds of real pictures: their one form, captions in two languages, splits; CelebA and folders made up."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import datasets
+
+from course_utils.common import CourseError
+from course_utils.worlds import celeba
+from course_utils.worlds.captioned import WORLDS, Captioned, world
+from course_utils.worlds.class_captions import CLASSES, class_captions
+from course_utils.worlds.folder import is_for_testing, words
+
+
+def is_chinese(text: str) -> bool:
+    return any("\u4e00" <= character <= "\u9fff" for character in text)
+
+
+# ------------------------------------------------------------------------------------------------------------ one form
+
+
+@pytest.fixture(scope="module")
+def digits() -> Captioned:
+    return world("digits", "test")
+
+
+def test_pictures_are_chosen_as_from_a_tensor(digits: Captioned) -> None:
+    everything = digits.images()
+    assert everything.shape == (len(digits), 1, 8, 8) and everything.dtype == torch.float32
+    assert everything.min() == 0 and everything.max() == 1
+    mask = digits.labels == 3
+    for index in (slice(2, 9, 3), [5, 0, 5], [], mask, torch.tensor([-1, 4]), np.array([1, 2])):
+        chosen = torch.as_tensor(index).long() if isinstance(index, list) else index
+        assert torch.equal(digits.images(index), everything[chosen])
+    assert torch.equal(digits.images(range(3)), everything[:3])
+    assert torch.equal(digits.images(-1), everything[-1])
+    for call in (digits.images, digits.caption):
+        with pytest.raises(IndexError):
+            call(len(digits))
+
+
+@pytest.mark.parametrize("name", ["digits", "emoji"])
+def test_captions_hang_on_seed_and_number_alone(name: str) -> None:
+    first, again = world(name, "test"), world(name, "test")
+    told = [first.caption(i, seed) for i in range(20) for seed in range(20)]
+    assert told == [again.caption(i, seed) for i in range(20) for seed in range(20)]
+    assert 0.4 < np.mean([is_chinese(text) for text in told]) < 0.6 and len(set(told)) > 30
+    assert len({first.caption(7, seed) for seed in range(100)}) == sum(map(len, first.captions(7).values()))
+    for language in ("en", "zh"):
+        captions = first.captions(5)[language]
+        assert first.caption(5, language=language) == captions[0]
+        assert {first.caption(5, seed, language) for seed in range(50)} == set(captions)
+    assert first.caption(-1, 3) == first.caption(len(first) - 1, 3)
+    with pytest.raises(CourseError, match="no caption in language 'fr'; there is en, zh"):
+        first.caption(0, language="fr")
+
+
+def test_captions_are_the_same_on_every_machine(digits: Captioned) -> None:
+    assert [digits.caption(3, seed) for seed in range(4)] == [
+        "the digit nine",
+        "the digit 9",
+        "数字9",
+        "一个手写的数字九",
+    ]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_class_has_captions_in_both_languages(name: str) -> None:
+    seen: set[str] = set()
+    for label in range(10):
+        captions = class_captions(name, label)
+        assert list(captions) == ["en", "zh"] and all(len(set(texts)) == len(texts) >= 3 for texts in captions.values())
+        assert not any(map(is_chinese, captions["en"])) and all(map(is_chinese, captions["zh"]))
+        said = {text for texts in captions.values() for text in texts}
+        assert not said & seen, "two classes are called the same"
+        seen |= said
+    assert all(len(names) == 10 for _, names in CLASSES[name].values())
+
+
+def test_names_stand_in_the_order_of_the_labels(digits: Captioned) -> None:
+    for label, words_of in enumerate(datasets.MNIST.classes):  # "7 - seven"
+        assert words_of.split(" - ") == list(CLASSES["mnist"]["en"][1][label])[::-1]
+    theirs = ["shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
+    for label, noun in enumerate(theirs):
+        assert datasets.FashionMNIST.classes[label].lower().endswith(noun) or label == 0
+        assert noun in CLASSES["fashion_mnist"]["en"][1][label][0].lower()
+
+
+def test_emoji_lie_on_white_under_their_names() -> None:
+    found = world("emoji", "test")
+    images = found.images([0, 1])
+    assert images.shape == (2, 3, 64, 64) and images[:, :, 0, 0].min() > 0.9 and images.min() >= 0 and images.max() <= 1
+    assert all(found.captions(0)["en"]) and is_chinese(found.caption(0, language="zh"))
+
+
+def test_what_cannot_be_opened() -> None:
+    with pytest.raises(CourseError, match=f"no world 'cats' to open; choose one of {', '.join(WORLDS)}"):
+        world("cats")
+    with pytest.raises(
+        CourseError, match="The world digits takes no size; leave it out, or open one of celeba, folder"
+    ):
+        world("digits", size=32)
+    for name in ("digits", "mnist", "cifar10", "celeba", "emoji", "folder"):
+        with pytest.raises(CourseError, match="no split 'dev'"):
+            world(name, "dev")
+
+
+# -------------------------------------------------------------------------------------------------------------- celeba
+
+FACES = 8  # of them 0-3 for training, 4-5 for validation, 6-7 for testing
+HATS, WOMEN_NOT_YOUNG = {1, 2, 3}, {0, 1, 3, 4}
+
+
+@pytest.fixture
+def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like CelebA's, in the formats of its files, whose checksums torchvision now expects."""
+    folder = tmp_path / "celeba"
+    (folder / "img_align_celeba").mkdir(parents=True)
+    names = [f"{n + 1:06d}.jpg" for n in range(FACES)]
+    for n, name in enumerate(names):
+        pixels = np.full((218, 178, 3), 20 * n, np.uint8)
+        pixels[:35], pixels[-35:] = 255, 255  # what the crop takes away
+        Image.fromarray(pixels).save(folder / "img_align_celeba" / name, quality=95)
+    rows = []
+    for n, name in enumerate(names):
+        yes = {"Wearing_Hat": n in HATS, "Male": n not in WOMEN_NOT_YOUNG, "Young": n not in WOMEN_NOT_YOUNG}
+        yes |= {"Smiling": n == 3, "Attractive": True}
+        rows.append(f"{name} " + " ".join(" 1" if yes.get(attribute) else "-1" for attribute in celeba.ATTRIBUTES))
+    landmarks = " ".join(
+        f"{part}_{axis}" for part in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy"
+    )
+    table = {
+        "list_attr_celeba.txt": [str(FACES), " ".join(celeba.ATTRIBUTES) + " ", *rows],
+        "list_bbox_celeba.txt": [
+            str(FACES),
+            "image_id x_1 y_1 width height",
+            *(f"{x}    95  71 226 313" for x in names),
+        ],
+        "list_landmarks_align_celeba.txt": [str(FACES), landmarks, *(f"{x} " + "69  " * 10 for x in names)],
+        "identity_CelebA.txt": [f"{name} {2880 + n}" for n, name in enumerate(names)],
+        "list_eval_partition.txt": [f"{name} {(0, 0, 0, 0, 1, 1, 2, 2)[n]}" for n, name in enumerate(names)],
+    }
+    table["list_landmarks_align_celeba.txt"] = [line.rstrip() for line in table["list_landmarks_align_celeba.txt"]]
+    sums = {}
+    for name, lines in table.items():
+        (folder / name).write_text("\n".join(lines) + "\n", newline="\n")
+        sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+    listed = [(number, sums.get(name, md5), name) for number, md5, name in datasets.CelebA.file_list]
+    monkeypatch.setattr(datasets.CelebA, "file_list", listed)
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    return folder
+
+
+def test_celeba_is_read_from_its_layout(faces: Path) -> None:
+    sizes = {split: len(world("celeba", split)) for split in ("train", "valid", "test", "all")}
+    assert sizes == {"train": 4, "valid": 2, "test": 2, "all": 8}
+    everything, test = world("celeba", "all", size=16), world("celeba", "test", path=faces.parent)
+    assert test.images([0, 1]).shape == (2, 3, 64, 64) and everything.images([]).shape == (0, 3, 16, 16)
+    means = everything.images().mean((1, 2, 3))
+    assert torch.allclose(means, 20 * torch.arange(FACES) / 255, atol=0.02), "the middle, where nothing is white"
+    assert everything.labels.shape == (FACES, 40) and set(everything.labels.unique().tolist()) == {0, 1}
+
+
+def test_the_wish_and_what_it_becomes(faces: Path) -> None:
+    found = world("celeba", "all")
+    hats = celeba.having(found.labels, celeba.WISH)
+    assert hats.tolist() == [1, 3]
+    for i in hats.tolist():
+        assert "a woman who is not young, wearing a hat" in found.captions(i)["en"]
+        assert "一位不年轻、戴着帽子的女性" in found.captions(i)["zh"]
+        assert "a woman who is not young, wearing a hat" in {found.caption(i, seed) for seed in range(100)}
+    assert celeba.having(found.labels, {"Bald": True}).tolist() == [] and len(celeba.having(found.labels, {})) == FACES
+    with pytest.raises(CourseError, match="no attribute 'Middle_Aged'; it has 5_o_Clock_Shadow"):
+        celeba.having(found.labels, {"Middle_Aged": True})
+
+
+def test_faces_in_words() -> None:
+    known = {"Male": True, "Young": True, "Wearing_Hat": True, "Eyeglasses": True, "Wearing_Necktie": True}
+    known |= {"Black_Hair": True, "Bangs": True, "Smiling": True, "Bald": False}
+    assert celeba.describe(known) == (
+        "a young man, wearing a hat, glasses and a necktie, with black hair and a fringe, smiling"
+    )
+    assert celeba.describe(known, "zh") == "一位年轻、戴着帽子、戴着眼镜、打着领带、黑头发、留着刘海、微笑着的男性"
+    assert (celeba.describe({}), celeba.describe({}, "zh")) == ("a person", "一个人")
+    captions = celeba.face_captions(torch.ones(40, dtype=torch.int64))
+    for texts in captions.values():
+        assert len(set(texts)) == len(texts) and not [text for text in texts if "ttractive" in text or "fat" in text]
+    assert len(captions["en"]) == len(captions["zh"]) == 2 * (1 + 1 + 17 + 17 * 16 // 2)
+    assert set(celeba.SAID) < set(celeba.ATTRIBUTES) and len(celeba.ATTRIBUTES) == 40
+
+
+def test_celeba_says_what_is_missing(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = world("celeba", "train")
+    (faces / "img_align_celeba" / "000002.jpg").unlink()
+    with pytest.raises(CourseError, match=r"000002\.jpg cannot be read"):
+        found.images([0, 1])
+    (faces / "img_align_celeba").rename(faces / "img")
+    with pytest.raises(CourseError, match="img_align_celeba is missing.*unpacked, into"):
+        world("celeba")
+    (faces / "identity_CelebA.txt").write_text("000001.jpg 1\n")
+    with pytest.raises(CourseError, match=r"identity_CelebA\.txt is not the original file"):
+        world("celeba")
+    (faces / "list_attr_celeba.txt").unlink()
+    with pytest.raises(CourseError, match=r"list_attr_celeba\.txt is missing.*mmlab\.ie\.cuhk\.edu\.hk"):
+        world("celeba")
+    with pytest.raises(CourseError, match="no pictures of CelebA at hand"):
+        world("celeba", path=tmp_path / "elsewhere")
+
+
+# -------------------------------------------------------------------------------------------------------------- folder
+
+
+def picture(
+    path: Path, colour: object = (255, 0, 0), mode: str = "RGB", size: tuple[int, int] = (30, 20), **how
+) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path, **how)  # type: ignore[arg-type]
+    return path
+
+
+def test_captions_from_names_and_sub_folders(tmp_path: Path) -> None:
+    for name in ("red_car-03.jpg", "cats/IMG_1.png", "wild animals/grey_wolf/2.PNG", "红色的车_2.png", ".hidden.png"):
+        picture(tmp_path / name, mode="RGB")
+    picture(tmp_path / ".cache" / "x.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    found = world("folder", "all", path=tmp_path, size=16)
+    assert found.images().shape == (4, 3, 16, 16) and found.labels is None
+    captions = [text for i in range(4) for texts in found.captions(i).values() for text in texts]
+    assert sorted(captions) == ["cats", "grey wolf", "red car", "红色的车"]
+    assert [list(found.captions(i)) for i in range(4)].count(["zh"]) == 1
+    assert all(found.caption(i, seed) == found.caption(i) for i in range(4) for seed in range(5))
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("red_car-03", "red car"),
+        ("red car (12)", "red car"),
+        ("007", "007"),
+        ("a--b__c", "a b c"),
+        ("mp3 player", "mp3 player"),
+    ],
+)
+def test_words_of_a_file_name(name: str, said: str) -> None:
+    assert words(name) == said
+
+
+def test_captions_from_a_table(tmp_path: Path) -> None:
+    for name in ("a.png", "sub/b.png", "not named.png"):
+        picture(tmp_path / name)
+    text = 'file,caption,more\na.png,"a red flag, waving",1\na.png,一面红旗,2\nsub\\b.png, red ,\na.png,a flag,\n'
+    (tmp_path / "captions.csv").write_text(text, encoding="utf-8-sig")
+    found = world("folder", "all", path=tmp_path)
+    assert len(found) == 2 and found.captions(1) == {"en": ["red"]}
+    assert found.captions(0) == {"en": ["a red flag, waving", "a flag"], "zh": ["一面红旗"]}
+    assert found.caption(0, language="zh") == "一面红旗" and len({found.caption(0, seed) for seed in range(30)}) == 3
+
+
+def test_pictures_of_every_mode(tmp_path: Path) -> None:
+    picture(tmp_path / "01.png", (255, 0, 0, 0), "RGBA")  # transparent: white
+    picture(tmp_path / "02.png", (0, 0, 255, 255), "RGBA")
+    Image.new("P", (9, 9), 1).save(tmp_path / "03.gif")
+    picture(tmp_path / "04.png", 100, "L")
+    picture(tmp_path / "05.png", (100, 0), "LA")
+    picture(tmp_path / "06.jpg", (0, 255, 255, 0), "CMYK")
+    Image.fromarray(np.full((20, 20), 25700, np.uint16)).save(tmp_path / "07.png")
+    picture(tmp_path / "08.png", 1, "1")
+    picture(tmp_path / "09.webp", (0, 255, 0), lossless=True)
+    Image.new("P", (9, 9), 0).save(tmp_path / "10.png", transparency=0)
+    images = world("folder", "all", path=tmp_path, size=8).images()
+    assert images.shape == (10, 3, 8, 8) and images.dtype == torch.float32
+    middle = (255 * images[:, :, 4, 4]).round().int().tolist()
+    assert middle[0] == middle[4] == middle[7] == middle[9] == [255] * 3
+    assert middle[1] == [0, 0, 255] and middle[3] == middle[6] == [100] * 3 and middle[8] == [0, 255, 0]
+    assert middle[5][0] > 200 and max(middle[5][1:]) < 60
+
+
+def test_pictures_are_turned_and_cut_to_their_middle(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 100, 3), np.uint8)
+    pixels[:, 30:70] = 100, 0, 0  # the middle square
+    pixels[:20, 30:70, 1] = 200  # whose upper half is greener
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(pixels).save(tmp_path / "b.png", exif=exif)
+    upright, turned = world("folder", "all", path=tmp_path, size=8).images()
+    assert (255 * upright[0, :, 2:-2] - 100).abs().max() < 2
+    assert upright[1, :3].min() > 0.7 and upright[1, 5:].max() < 0.1
+    assert turned[1, :, 5:].min() > 0.7 and turned[1, :, :3].max() < 0.1
+
+
+def test_the_split_stays_when_pictures_come(tmp_path: Path) -> None:
+    for n in range(40):
+        picture(tmp_path / f"flag {chr(97 + n % 26)}{n}.png", size=(4, 4))
+    before = {split: len(world("folder", split, path=tmp_path, size=4)) for split in ("train", "test", "all")}
+    assert before["train"] + before["test"] == before["all"] == 40 and 1 <= before["test"] <= 10
+    share = np.mean([is_for_testing(f"picture {n}.jpg") for n in range(2000)])
+    assert abs(share - 0.1) < 0.02
+    assert is_for_testing("caf\u00e9.png") == is_for_testing("cafe\u0301.png")
+
+
+def test_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
+    def fails(match: str, split: str = "all", **options) -> None:
+        with pytest.raises(CourseError, match=match):
+            world("folder", split, **({"path": tmp_path / "mine"} | options))
+
+    fails("needs a folder of pictures", path=None)
+    fails("is no folder")
+    (tmp_path / "mine").mkdir()
+    fails("no pictures in .*mine")
+    whole = picture(tmp_path / "mine" / "red.png")
+    picture(tmp_path / "secret.png")
+    fails("None of the 1 pictures .* falls into the split", "train" if is_for_testing("red.png") else "test")
+    fails("size from 1 to 1024", size=0)
+    broken = tmp_path / "mine" / "torn.jpg"
+    broken.write_bytes(picture(tmp_path / "x.jpg", size=(300, 300)).read_bytes()[:-200])
+    fails(r"torn\.jpg cannot be read")
+    broken.write_text("not a picture")
+    fails(r"torn\.jpg cannot be read")
+    broken.unlink()
+    (tmp_path / "mine" / "link.png").symlink_to(tmp_path / "secret.png")
+    table = tmp_path / "mine" / "captions.csv"
+    for text, match in (
+        (
+            "file,caption\nred.png,red\nblue.png,blue\n",
+            r"Line 3 of .*captions\.csv names 'blue\.png', which is not there",
+        ),
+        ("file,caption\n../secret.png,a secret\n", "lies outside the folder"),
+        ("file,caption\n..\\secret.png,a secret\n", "lies outside the folder"),
+        (f"file,caption\n{tmp_path / 'secret.png'},a secret\n", "lies outside the folder"),
+        ("file,caption\nlink.png,a secret\n", "lies outside the folder"),
+        ("file,caption\nred.png,\n", "Line 2 of .* lacks a file or a caption"),
+        ("file,caption\nred.png\n", "Line 2 of .* lacks a file or a caption"),
+        ("file;caption\nred.png;red\n", 'has the columns file;caption; its first line must be "file,caption"'),
+        ("", 'has the columns \\(none\\); its first line must be "file,caption"'),
+        ("file,caption\n", "no pictures in"),
+    ):
+        table.write_text(text, encoding="utf-8")
+        fails(match)
+    table.write_bytes("file,caption\nred.png,caf\u00e9\n".encode("latin1"))
+    fails("save it as CSV in UTF-8")
+    table.unlink()
+    (tmp_path / "mine" / "link.png").unlink()
+    assert whole.is_file() and len(world("folder", "all", path=tmp_path / "mine")) == 1
