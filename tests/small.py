@@ -18,6 +18,7 @@ from course_utils.models.autoencoder import Autoencoder, AutoencoderConfig
 from course_utils.models.dit import DiT, DiTConfig
 from course_utils.models.features import FeatureNetwork, FeaturesConfig
 from course_utils.models.judge import JudgeConfig, JudgeNetwork
+from course_utils.models.reader import Reader, ReaderConfig
 from course_utils.weights import save_weights
 from course_utils.worlds.captions import training_caption, word_list
 from course_utils.worlds.scenes import SEEDS, scenes
@@ -47,8 +48,12 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.train(captions(), 400)
 
 
+def text_config() -> TextEncoderConfig:
+    return TextEncoderConfig(vocabulary=len(tokenizer()), longest=48, registers=2, width=16, depth=1, heads=2)
+
+
 def dit_config(space: str = "latents", **changes: Any) -> DiTConfig:
-    text = TextEncoderConfig(vocabulary=len(tokenizer()), longest=48, width=16, depth=1, heads=2)
+    text = text_config()
     latents = DiTConfig(
         channels=3, size=8, patch=2, convolutions=4, conv_depth=(1, 1), width=24, depth=2, heads=2, text=text
     )
@@ -101,6 +106,20 @@ def features_weights(folder: Path) -> Path:
     torch.manual_seed(3)
     card = {"kind": "features", "config": dataclasses.asdict(FEATURES)}
     return save_weights(folder, {"features": FeatureNetwork(FEATURES).state_dict()}, card)
+
+
+def reader_weights(folder: Path) -> Path:
+    torch.manual_seed(5)
+    config = ReaderConfig(text=text_config())
+    card = {
+        "kind": "reader",
+        "config": dataclasses.asdict(config),
+        "tokenizer": tokenizer().json,
+        "command": "train reader",
+        "images_seen": 32,
+        "seconds": 1,
+    }
+    return save_weights(folder, {"reader": Reader(config).state_dict()}, card)
 
 
 def autoencoder_weights(folder: Path) -> Path:

@@ -15,8 +15,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small import autoencoder_weights, dit_config, features_weights, flow_weights, judge_weights, tokenizer
+from small import (
+    autoencoder_weights,
+    dit_config,
+    features_weights,
+    flow_weights,
+    judge_weights,
+    reader_weights,
+)
 
+import course_utils.commands.recipes as recipes
+import course_utils.commands.sources as sources
 import course_utils.commands.train as training
 from course_utils.__main__ import main
 from course_utils.common import ROOT
@@ -267,17 +276,17 @@ def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     smaller = dataclasses.make_dataclass("DiTConfig", fields, bases=(dit_file.DiTConfig,), frozen=True)
     smaller.__module__ = dit_file.__name__
     monkeypatch.setattr(dit_file, "DiTConfig", smaller)
-    monkeypatch.setattr(training, "train_tokenizer", tokenizer)
-    monkeypatch.setattr(training, "TrainConfig", partial(TrainConfig, checkpoint_images=16))
+    monkeypatch.setattr(recipes, "TrainConfig", partial(TrainConfig, checkpoint_images=16))
     monkeypatch.setattr(training, "TensorBoard", training.ProgressBar)  # spares its import
     autoencoder_weights(home / "weights" / "autoencoder-shapes")
+    reader_weights(home / "weights" / "reader-shapes")
     torch.set_num_threads(1)
     return home
 
 
 def broken_at(monkeypatch: pytest.MonkeyPatch, position: int, act) -> None:
     """Something happens when the batch at this position is asked for, once."""
-    old = training.EncodedScenes.__call__
+    old = sources.Encoded.__call__
     left = [act]
 
     def call(self, at, n, device):
@@ -285,7 +294,7 @@ def broken_at(monkeypatch: pytest.MonkeyPatch, position: int, act) -> None:
             left.pop()()
         return old(self, at, n, device)
 
-    monkeypatch.setattr(training.EncodedScenes, "__call__", call)
+    monkeypatch.setattr(sources.Encoded, "__call__", call)
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -369,10 +378,14 @@ def test_train_goes_on_from_weights(run, tiny):
     assert "'autoencoder'" in one_sentence(*run("train", "flow", *IMAGES, "--init", "autoencoder-shapes"))
 
 
-def test_the_autoencoder_inside_the_generator_is_enough_to_train(run, tiny):
+def test_what_is_inside_the_generator_is_enough_to_train(run, tiny):
     """As in a fresh clone, where only `flow-shapes` ships."""
-    (tiny / "weights" / "autoencoder-shapes").rename(tiny / "hidden")
-    assert "train autoencoder" in one_sentence(*run("train", "flow", *IMAGES))
+    for name in ("reader", "autoencoder"):
+        (tiny / "weights" / f"{name}-shapes").rename(tiny / f"hidden-{name}")
+        assert f"train {name}" in one_sentence(*run("train", "flow", *IMAGES))
+        (tiny / f"hidden-{name}").rename(tiny / "weights" / f"{name}-shapes")
+    for name in ("reader", "autoencoder"):
+        (tiny / "weights" / f"{name}-shapes").rename(tiny / f"hidden-{name}")
     flow_weights(tiny / "weights" / "flow-shapes")
     code, _, err = run("train", "flow", *IMAGES, "--out", "own", "--run", "own")
     assert code == 0, err
@@ -383,6 +396,11 @@ def test_the_autoencoder_inside_the_generator_is_enough_to_train(run, tiny):
             for k, v in load_weights("flow-shapes").part("autoencoder").items()
         },
     )
+    text = [
+        {k: v.bfloat16() for k, v in load_weights(name).part("flow").items() if k.startswith("text.")}
+        for name in ("own", "flow-shapes")
+    ]
+    assert text[0] and same(*text)  # it is not trained further
 
 
 def test_another_model_in_the_same_run_is_refused(run, tiny):
@@ -391,7 +409,44 @@ def test_another_model_in_the_same_run_is_refused(run, tiny):
     assert run("train", "flow", *IMAGES, "--space", "pixels", "--run", "mine")[0] == 2
 
 
-@pytest.mark.parametrize("what", ["autoencoder", "features", "judge"])
+def test_train_on_ones_own_pictures(run, tiny):
+    folder = tiny / "my pictures"
+    folder.mkdir()
+    for i in range(40):
+        colour = ("red", "blue")[i % 2]
+        Image.new("RGB", (40, 50), colour).save(folder / f"{colour} wall {i}.png")
+    mine = ["--world", "folder", "--path", folder, "--images", 64, "--batch-size", 16, "--precision", "fp32"]
+    assert "train autoencoder --world folder" in one_sentence(*run("train", "flow", *mine))
+    code, _, err = run("train", "autoencoder", *mine)
+    assert code == 0, err
+    code, _, err = run("train", "flow", *mine)
+    assert code == 0, err
+    card = read_card("flow-folder")
+    assert card["words"] == {"en": ["blue", "red", "wall"]} and card["before"][0]["images_seen"] == 64
+    pictures = load("flow-folder", "cpu")("a red wall", steps=2)
+    assert pictures.images.shape == (1, 3, 32, 32) and pictures.images.isfinite().all()
+    assert ["“a”" in line for line in pictures.warnings] == [True]
+    before = load_weights("flow-folder").part("flow")["text.embed.weight"]
+    code, _, err = run(
+        "train", "flow", *mine, "--init", "flow-folder", "--learning-rate", 1, "--out", "more", "--run", "more"
+    )
+    assert code == 0, err
+    after = load_weights("more").part("flow")["text.embed.weight"]
+    assert not torch.equal(before, after)  # here the text encoder learns with the rest
+    assert "no folder" in one_sentence(*run("train", "flow", "--world", "folder", "--path", tiny / "nothing"))
+    assert "shapes only" in one_sentence(*run("train", "reader", "--world", "folder", "--path", folder))
+
+
+def test_train_on_grey_pictures_in_pixels(run, tiny):
+    images = ["--images", 32, "--batch-size", 16, "--precision", "fp32"]
+    code, _, err = run("train", "flow", "--world", "digits", "--space", "pixels", *images)
+    assert code == 0, err
+    card = read_card("flow-digits-pixels")
+    assert {"seven", "three"} <= set(card["words"]["en"]) and "七" in card["words"]["zh"]
+    assert load("flow-digits-pixels", "cpu")("三", steps=2).images.shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("what", ["autoencoder", "features", "judge", "reader"])
 def test_train_the_others(run, home, what):
     sharp = ["--sharp"] if what == "judge" else []
     code, _, err = run("train", what, "--images", 32, "--batch-size", 16, "--out", "new", *sharp)

@@ -100,18 +100,22 @@ def test_padding_is_not_heard(encoder):
     torch.manual_seed(1)
     tokens = torch.randint(2, 400, (3, 9))
     tokens[1, 5:] = PAD
-    alone, seen = encoder(tokens)
-    assert seen.shape == (3, 1, 1, 9) and seen[1, 0, 0].tolist() == [True] * 5 + [False] * 4
-    wide, _ = encoder(torch.nn.functional.pad(tokens, (0, 20)))
-    assert torch.allclose(wide[:, :9][tokens != PAD], alone[tokens != PAD], atol=1e-5)
-    short, _ = encoder(tokens[1:2, :5])
-    assert torch.allclose(short[0], alone[1, :5], atol=1e-5)
+    alone, seen, summary = encoder(tokens)
+    registers = encoder.config.registers
+    assert seen.shape == (3, 1, 1, registers + 9)
+    assert seen[1, 0, 0].tolist() == [True] * (registers + 5) + [False] * 4
+    wide, _, same = encoder(torch.nn.functional.pad(tokens, (0, 20)))
+    there = seen[:, 0, 0]
+    assert torch.allclose(wide[:, : registers + 9][there], alone[there], atol=1e-5)
+    short, _, again = encoder(tokens[1:2, :5])
+    assert torch.allclose(short[0], alone[1, : registers + 5], atol=1e-5)
+    assert torch.allclose(same, summary, atol=1e-5) and torch.allclose(again[0], summary[1], atol=1e-5)
 
 
 def test_each_text_is_read_by_itself_and_in_order(encoder):
     torch.manual_seed(2)
     tokens = torch.randint(2, 400, (4, 7))
-    together, _ = encoder(tokens)
+    together, _, _ = encoder(tokens)
     for i in range(4):
         assert torch.allclose(encoder(tokens[i : i + 1])[0][0], together[i], atol=1e-5)
     swapped = tokens.clone()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from course_utils.common import CourseError
 from course_utils.generators.base import Generator
+from course_utils.language.text_encoder import TextEncoder, TextEncoderConfig
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.models.autoencoder import Autoencoder, AutoencoderConfig
 from course_utils.models.dit import DiT, DiTConfig
@@ -98,9 +99,27 @@ def build_autoencoder(config: dict[str, Any], weights: Weights) -> Autoencoder:
     return found.eval()
 
 
+def load_reader(name: str = "reader-shapes") -> tuple[Tokenizer, TextEncoder]:
+    """The tokenizer and the text encoder that learned to read; where they are not stored so, those inside `flow-shapes`."""
+    for found, kind in ((name, "reader"), ("flow-shapes", "flow")):
+        try:
+            weights_folder(found)
+        except CourseError:
+            continue
+        weights = load_weights(found, kind)
+        text = TextEncoder(config_from(TextEncoderConfig, weights.card["config"]["text"]))
+        start = "text."
+        text.load_state_dict({k[len(start) :]: v for k, v in weights.part(kind).items() if k.startswith(start)})
+        return Tokenizer(weights.card["tokenizer"]), text.eval()
+    raise CourseError(
+        f"There is no reader called {name!r} and no `flow-shapes`; train one first: `python -m course_utils train reader`."
+    )
+
+
 def load_autoencoder(name: str = "autoencoder-shapes") -> Autoencoder:
-    """The autoencoder on its own; where it is not stored so, the one inside the shipped generator `flow-shapes`."""
-    for found in (name, "flow-shapes"):
+    """The autoencoder on its own; where it is not stored so, the one inside the generator of the same world, `flow-…`."""
+    world = name.removeprefix("autoencoder-")
+    for found in (name, f"flow-{world}"):
         try:
             weights_folder(found)
         except CourseError:
@@ -110,6 +129,6 @@ def load_autoencoder(name: str = "autoencoder-shapes") -> Autoencoder:
         if config is not None:
             return build_autoencoder(config, weights)
     raise CourseError(
-        f"There is no autoencoder called {name!r} and none in `flow-shapes`; train one first: "
-        "`python -m course_utils train autoencoder`."
+        f"There is no autoencoder called {name!r} and none in `flow-{world}`; train one first: "
+        "`python -m course_utils train autoencoder" + ("" if world == "shapes" else f" --world {world}") + "`."
     )

@@ -1,4 +1,7 @@
-"""A small transformer that reads a caption: tokens in, one vector per token out. It is trained with the generator."""
+"""A small transformer that reads a caption: tokens in; out comes a vector for each token, and a summary of the whole caption.
+
+It learns to read first (`models/reader.py`), then it is trained with the generator.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,10 @@ class TextEncoderConfig:
 
     vocabulary: int = 768
     longest: int = 64  # tokens
-    width: int = 128
-    depth: int = 2
+    registers: int = 8  # vectors of its own that it puts before the tokens; in them it gathers what the caption says
+    summary: int = 100  # numbers that sum the caption up; while it learns to read they are its answers
+    width: int = 96
+    depth: int = 4
     heads: int = 4
 
 
@@ -71,20 +76,42 @@ class TextBlock(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+def positions(longest: int, width: int) -> Tensor:
+    """Cosines and sines (longest, width) of each token's number (Vaswani et al. 2017), as loud as the words' own vectors.
+
+    With small random numbers in their place the encoder hears which words there are but not which stand together.
+    """
+    frequency = torch.exp(-math.log(1000) * torch.arange(width // 2) / (width // 2))
+    angle = torch.arange(longest)[:, None] * frequency
+    return torch.cat([angle.cos(), angle.sin()], 1)
+
+
 class TextEncoder(nn.Module):
-    """Tokens (B, T) to vectors (B, T, width) and a mask `seen` (B, 1, 1, T) that is False at padding."""
+    """Tokens (B, T) to vectors (B, R + T, width), the R registers first; their mask `seen` (B, 1, 1, R + T), False at padding; and a
+    summary (B, summary), linear in the registers.
+
+    Before the transformer a convolution shows each token its three neighbours on both sides: it is there that words belong
+    together, and attention alone takes thousands of steps to find out.
+    """
 
     def __init__(self, config: TextEncoderConfig | None = None):
         super().__init__()
         self.config = config = config or TextEncoderConfig()
         self.embed = nn.Embedding(config.vocabulary, config.width)
-        self.position = nn.Parameter(0.02 * torch.randn(config.longest, config.width))
+        self.position = nn.Parameter(positions(config.longest, config.width))
+        self.near = nn.Conv1d(config.width, config.width, 7, padding=3)
+        self.registers = nn.Parameter(torch.randn(config.registers, config.width))
         self.blocks = nn.ModuleList(TextBlock(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
+        self.summary = nn.Linear(config.registers * config.width, config.summary)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        seen = (tokens != PAD)[:, None, None, :]
-        x = self.embed(tokens) + self.position[: tokens.shape[1]]
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        there = tokens != PAD  # (B, T)
+        x = (self.embed(tokens) + self.position[: tokens.shape[1]]) * there[..., None]
+        x = x + self.near(x.transpose(1, 2)).transpose(1, 2)
+        x = torch.cat([self.registers.expand(len(x), -1, -1), x], 1)
+        seen = F.pad(there, (self.config.registers, 0), value=True)[:, None, None, :]
         for block in self.blocks:
             x = block(x, seen)
-        return self.norm(x), seen
+        x = self.norm(x)
+        return x, seen, self.summary(x[:, : self.config.registers].flatten(1))

@@ -2,7 +2,7 @@
 
 Config, parts, model, loss. Time runs from t = 0 (noise) to t = 1 (data), on the straight line x_t = (1 - t) noise + t data,
 whose velocity is data - noise (Lipman et al. 2023; Liu et al. 2023). The transformer cuts x_t into patches, as DiT does
-(Peebles & Xie 2023); time and the mean of the text steer its norms, and every patch looks at every word by cross attention.
+(Peebles & Xie 2023); time, the text's summary and the place of the patch steer its norms, and every patch looks at every word by cross attention.
 Around it stand a few convolutions: they need not learn for each place anew what a star looks like, and so the model needs
 fewer pictures to learn from than without them (`convolutions=0`).
 """
@@ -49,6 +49,19 @@ def time_features(t: Tensor, width: int) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], 1)
 
 
+def positions(side: int, width: int) -> Tensor:
+    """Where each of side² patches is, (side², width): half of the numbers speak of the row, half of the column.
+
+    Cosines and sines, as in ViT and DiT (Peebles & Xie 2023); their amplitude of one is as large as what the patches bring. With small
+    random numbers in their place, noisy patches drown them, and the model is deaf to places for hundreds of thousands of images.
+    """
+    angle = math.pi * (torch.arange(side) + 0.5) / side  # (side,)
+    waves = angle[:, None] * torch.arange(1, width // 4 + 1) / 2  # from a quarter of a turn across the picture on
+    line = torch.cat([waves.cos(), waves.sin()], 1)  # (side, width / 2)
+    rows, columns = line[:, None].expand(-1, side, -1), line[None].expand(side, -1, -1)
+    return torch.cat([rows, columns], 2).flatten(0, 1)
+
+
 class Block(nn.Module):
     """Patches look at each other, then at the words, then think alone; shift, scale and gate come from time and text."""
 
@@ -64,7 +77,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU("tanh"), nn.Linear(4 * d, d))
 
     def forward(self, x: Tensor, words: Tensor, seen: Tensor, steer: Tensor) -> Tensor:
-        shift1, scale1, gate1, shift2, scale2, gate2 = (steer + self.steer).unsqueeze(2).unbind(1)  # each (B, 1, D)
+        shift1, scale1, gate1, shift2, scale2, gate2 = (steer + self.steer).unbind(2)  # each (B, N, D)
         x = x + gate1 * self.attention(self.norm1(x) * (1 + scale1) + shift1)
         x = x + self.cross(self.norm2(x), words, seen)
         return x + gate2 * self.mlp(self.norm3(x) * (1 + scale2) + shift2)
@@ -104,9 +117,15 @@ class DiT(nn.Module):
             nn.init.zeros_(self.conv_out.weight)
             nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
         self.patch_in = nn.Linear(values, d)
-        self.position = nn.Parameter(0.02 * torch.randn(config.patches, d))
+        self.position = nn.Parameter(positions(config.size // config.patch, d))
+        self.where = nn.Parameter(positions(config.size // config.patch, d))
         self.time = nn.Sequential(nn.Linear(256, d), nn.SiLU(), nn.Linear(d, d))
-        self.summary = nn.Linear(config.text.width, d)
+        self.summary = nn.Linear(config.text.summary, d)
+        self.mix = nn.Linear(d, d)
+        nn.init.normal_(
+            self.summary.weight, std=1.7 * config.text.summary**-0.5
+        )  # loud: what to draw at a place is a product of
+        nn.init.normal_(self.mix.weight, std=1.2 * d**-0.5)  # place and words, and quiet inputs hardly multiply
         self.steer = nn.Linear(d, 6 * d)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm_out = nn.LayerNorm(d, elementwise_affine=False)
@@ -118,18 +137,19 @@ class DiT(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """The caption's vectors and mask; they do not depend on t, so a sampler computes them once."""
+    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The caption's vectors, mask and summary; they do not depend on t, so a sampler computes them once."""
         return self.text(tokens)
 
     def forward(
-        self, x: Tensor, t: Tensor, tokens: Tensor | None = None, text: tuple[Tensor, Tensor] | None = None
+        self, x: Tensor, t: Tensor, tokens: Tensor | None = None, text: tuple[Tensor, Tensor, Tensor] | None = None
     ) -> Tensor:
-        words, seen = self.read(tokens) if text is None else text  # type: ignore[arg-type]
-        weight = seen[:, 0, 0, :, None].to(words.dtype)
-        summary = (words * weight).sum(1) / weight.sum(1)  # (B, text width): the mean over the caption's tokens
-        condition = F.silu(self.time(time_features(t, 256).to(x.dtype)) + self.summary(summary))  # (B, D)
-        steer = self.steer(condition).unflatten(1, (6, -1))  # (B, 6, D)
+        words, seen, summary = self.read(tokens) if text is None else text  # type: ignore[arg-type]
+        time = self.time(time_features(t, 256).to(x.dtype))
+        told = time + self.summary(F.layer_norm(summary, summary.shape[1:]))  # (B, D)
+        condition = F.silu(told)  # for the whole picture
+        here = F.silu(self.mix(F.silu(told[:, None] * (1 + self.where))))  # (B, N, D), for each patch
+        steer = self.steer(here).unflatten(2, (6, -1))  # (B, N, 6, D)
         if self.config.convolutions:
             x = self.conv_in(x)  # (B, C', S, S)
             for block in self.before:
@@ -137,7 +157,7 @@ class DiT(nn.Module):
         h = self.patch_in(patchify(x, self.config.patch)) + self.position  # (B, N, D)
         for block in self.blocks:
             h = block(h, words, seen, steer)
-        shift, scale = self.steer_out(condition).unsqueeze(1).chunk(2, -1)
+        shift, scale = self.steer_out(here).chunk(2, -1)
         out = unpatchify(self.patch_out(self.norm_out(h) * (1 + scale) + shift), self.config.patch)
         if self.config.convolutions:
             out = out + x
@@ -174,7 +194,7 @@ def flow_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[
     """
     data, tokens = batch["data"], batch["tokens"]
     noise = torch.randn_like(data)
-    t = (1.2 * torch.randn(len(data), device=data.device) - 0.5).sigmoid()
+    t = (1.2 * torch.randn(len(data), device=data.device) - 0.8).sigmoid()
     at = t[:, None, None, None]
     tokens = drop_captions(tokens, model.config.drop_caption)  # type: ignore[union-attr, arg-type]
     velocity = model((1 - at) * noise + at * data, t, tokens)

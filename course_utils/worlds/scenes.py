@@ -42,6 +42,7 @@ SEEDS = {
     "features": 103,
     "flow": 104,
     "tokenizer": 105,
+    "reader": 106,
     "validation": 201,
     "test": 301,
 }
