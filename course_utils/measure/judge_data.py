@@ -87,11 +87,11 @@ def means(seed: int, captions: int, sizes: tuple[int, ...] = (64,), device: torc
 
 
 def damage(images: Tensor, generator: torch.Generator, round_trip: RoundTrip | None) -> Tensor:
-    """A third of the pictures as they are, a third after the round trip, a third slightly blurred, rescaled or noisy."""
+    """A quarter of the pictures as they are, half after the round trip, a quarter slightly blurred, rescaled or noisy."""
     n = len(images)
     order = torch.randperm(n, generator=generator, device=generator.device).to(images.device)
     out = images.clone()
-    a, b = order[: n // 3], order[n // 3 : 2 * n // 3]
+    a, b = order[: n // 2], order[n // 2 : 3 * n // 4]
     if round_trip is not None and len(a):
         out[a] = round_trip(images[a])
     if len(b):
@@ -108,7 +108,10 @@ def damage(images: Tensor, generator: torch.Generator, round_trip: RoundTrip | N
 def judge_batches(
     seed: int, round_trip: RoundTrip | None = None
 ) -> Callable[[int, int, torch.Generator], dict[str, Tensor]]:
-    """Batches for `judge_loss`: three quarters scenes, one quarter pictures that are none, all of them also damaged."""
+    """Batches for `judge_loss`: three quarters scenes, one quarter pictures that are none, all of them also damaged.
+
+    Halves, which are hardest to tell from whole objects, are as many as two other kinds of pictures that are none.
+    """
 
     def batches(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         device = generator.device
@@ -117,8 +120,10 @@ def judge_batches(
         found = labels(batch, device)
         own = seed * 7_919 + position + 1
         each = bad // 8
-        wrong = [non_scenes(kind, own * 13 + k, each, device) for k, kind in enumerate(NON_SCENES)]
-        wrong.append(means(own, max(1, (bad - 5 * each) // 4), (2, 4, 8, 16), device))
+        wrong = [
+            non_scenes(kind, own * 13 + k, each * (2 if kind == "half" else 1), device) for k, kind in enumerate(NON_SCENES)
+        ]
+        wrong.append(means(own, max(1, (bad - 6 * each) // 4), (2, 4, 8, 16), device))
         wrong_images = torch.cat(wrong)
         images = torch.cat([render(batch, device=device), wrong_images])
         images = damage(images, generator, round_trip)
