@@ -286,15 +286,15 @@ def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def broken_at(monkeypatch: pytest.MonkeyPatch, position: int, act) -> None:
     """Something happens when the batch at this position is asked for, once."""
-    old = sources.Encoded.__call__
+    old = sources.ShapesSource.row
     left = [act]
 
-    def call(self, at, n, device):
+    def row(self, at, n):
         if at == position and left:
             left.pop()()
-        return old(self, at, n, device)
+        return old(self, at, n)
 
-    monkeypatch.setattr(sources.Encoded, "__call__", call)
+    monkeypatch.setattr(sources.ShapesSource, "row", row)
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:

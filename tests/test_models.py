@@ -5,20 +5,33 @@ from __future__ import annotations
 import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from small import AUTOENCODER, FEATURES, JUDGE, dit, dit_config, tokenizer
 from torch import nn
 
+from course_utils.commands.sources import ShapesSource
 from course_utils.language.tokenizer import EMPTY, PAD
 from course_utils.measure.judge import Judge
 from course_utils.measure.judge_data import labels
 from course_utils.models.autoencoder import Autoencoder, AutoencoderConfig, autoencoder_loss
-from course_utils.models.dit import DiT, DiTConfig, drop_captions, flow_loss, patchify, time_features, unpatchify
+from course_utils.models.dit import (
+    LABEL_SHARE,
+    DiT,
+    DiTConfig,
+    drop_captions,
+    flow_loss,
+    label_loss,
+    patchify,
+    positions,
+    time_features,
+    unpatchify,
+)
 from course_utils.models.features import FeatureNetwork, barlow_twins_loss, two_views
 from course_utils.models.judge import JudgeConfig, JudgeNetwork, judge_loss, splat
 from course_utils.worlds.render import render
-from course_utils.worlds.scenes import scenes
+from course_utils.worlds.scenes import COLOURS, FILLS, SHAPES, SIZES, scenes
 
 
 def silent(model: nn.Module) -> list[str]:
@@ -185,8 +198,8 @@ class Oracle(nn.Module):
         super().__init__()
         self.data, self.off = data, off
 
-    def forward(self, x, t, tokens):
-        return (self.data - x) / (1 - t[:, None, None, None]) + self.off
+    def velocity_and_labels(self, x, t, tokens):
+        return (self.data - x) / (1 - t[:, None, None, None]) + self.off, None
 
 
 def test_the_true_velocity_has_no_loss():
@@ -346,3 +359,62 @@ def test_features_learn_without_labels():
     losses = learn(network, barlow_twins_loss, images, 25, 3e-3)
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     assert not silent(network)
+
+
+# ---------------------------------------------------------------------------------------------------- what patches show
+
+LABELS = (2, 3, 8, 8)
+
+
+def test_each_patch_knows_what_covers_it():
+    source = ShapesSource(300)
+    things = source.things(np.arange(300), 4)
+    assert things.shape == (300, 16, 4)
+    for i in range(300):
+        scene = source.scenes.scenes[i]
+        seen = {tuple(row) for row in things[i].tolist() if row[0] >= 0}
+        there = {
+            (SIZES.index(t.size), FILLS.index(t.fill), COLOURS.index(t.colour), SHAPES.index(t.shape))
+            for t in scene.things
+        }
+        assert seen == there  # every thing covers a patch, and nothing else does
+        if scene.place == "top left":
+            assert (things[i, :, 0] >= 0).nonzero().flatten().tolist()[0] in (0, 1, 4, 5)
+            assert (things[i, 10:, 0] < 0).all()
+
+
+def test_label_loss_is_the_cross_entropy_of_what_is_asked():
+    torch.manual_seed(0)
+    things = torch.full((2, 3, 4), -1)
+    things[0, 1] = torch.tensor([1, 2, 7, 0])
+    said = torch.randn(2, 3, 22)
+    shown = torch.tensor([[0.0, 1, 0], [0, 0, 0]])
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(said[..., 0], shown)
+    for (start, end), right in zip(((1, 3), (3, 6), (6, 14), (14, 22)), (1, 2, 7, 0), strict=True):
+        expected = expected - said[0, 1, start:end].log_softmax(0)[right]
+    assert torch.allclose(label_loss(said, things, LABELS), expected, atol=1e-5)
+    assert label_loss(said, torch.full((2, 3, 4), -1), LABELS).isfinite()  # pictures without things
+
+
+def test_labels_are_asked_in_training_only():
+    torch.manual_seed(0)
+    model = dit(labels=LABELS)
+    x, t, tokens = torch.randn(2, 3, 8, 8), torch.rand(2), torch.randint(2, 400, (2, 6))
+    quiet, nothing = model.velocity_and_labels(x, t, tokens)
+    assert nothing is None
+    model.train()
+    loud, said = model.velocity_and_labels(x, t, tokens)
+    assert said.shape == (2, 16, 22) and torch.equal(loud, quiet) and torch.equal(model(x, t, tokens), quiet)
+    batch = {"data": x, "tokens": tokens, "things": torch.zeros(2, 16, 4, dtype=torch.long)}
+    loss, details = flow_loss(model, batch)
+    assert torch.allclose(loss, details["velocity"] + LABEL_SHARE * details["labels"])
+    loss.backward()
+    assert model.label.weight.grad.abs().sum() > 0
+
+
+def test_positions_tell_all_places_apart():
+    found = positions(4, 24)
+    assert found.shape == (16, 24) and abs(found.square().mean() - 0.5) < 0.1
+    apart = torch.cdist(found, found)
+    assert apart[~torch.eye(16, dtype=bool)].min() > 1
+    assert torch.allclose(apart[0, 1], apart[0, 4])  # rows and columns alike

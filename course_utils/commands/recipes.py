@@ -15,7 +15,7 @@ from course_utils.commands.sources import Encoded, RealSource, ShapesSource
 from course_utils.common import CourseError
 from course_utils.training import TrainConfig
 from course_utils.weights import config_from, load_weights
-from course_utils.worlds.scenes import SEEDS
+from course_utils.worlds.scenes import COLOURS, FILLS, SEEDS, SHAPES, SIZES
 
 EASY_IMAGES = 64_000  # with which `flow` begins, see ShapesSource
 
@@ -211,6 +211,8 @@ def flow(args: argparse.Namespace) -> Recipe:
         else:
             tokenizer = source.tokenizer()
         config = DiTConfig(text=text.config if text else TextEncoderConfig(vocabulary=len(tokenizer)))
+        if shapes:
+            config = dataclasses.replace(config, labels=(len(SIZES), len(FILLS), len(COLOURS), len(SHAPES)))
         if args.plain or not latents:
             config = dataclasses.replace(config, convolutions=0, depth=6)
         if net is None:
@@ -239,8 +241,11 @@ def flow(args: argparse.Namespace) -> Recipe:
     data = Encoded(source, net)
 
     def batches(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        captions, picture = data(position, n, generator.device)
-        return {"data": picture, "tokens": tokenizer.batch(captions, config.text.longest)}
+        which = source.row(position, n)
+        captions = [source.caption(i, position + k) for k, i in enumerate(which.tolist())]
+        batch = {"data": data(which, generator.device), "tokens": tokenizer.batch(captions, config.text.longest)}
+        things = source.things(which, config.size // config.patch) if config.labels else None
+        return batch if things is None else {**batch, "things": things}
 
     schedule = TrainConfig(
         images=560_000,

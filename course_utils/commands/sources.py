@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from course_utils.worlds.scenes import SEEDS
+from course_utils.worlds.scenes import SEEDS, UNIT
 
 
 class Source(ABC):
@@ -28,6 +28,10 @@ class Source(ABC):
     @abstractmethod
     def caption(self, i: int, seed: int) -> str:
         """One of the captions of picture i, chosen by the seed."""
+
+    def things(self, which: NDArray[np.int64], side: int) -> Tensor | None:
+        """What each of side² patches shows, (B, side², labels): indices as the world names them, -1 for no thing; None if unknown."""
+        return None
 
     @abstractmethod
     def words(self) -> dict[str, list[str]]:
@@ -66,6 +70,19 @@ class ShapesSource(Source):
         from course_utils.worlds.captions import training_caption
 
         return training_caption(self.scenes.scenes[i], seed)
+
+    def things(self, which: NDArray[np.int64], side: int) -> Tensor:
+        """Size, fill, colour and shape of the thing that covers a patch's middle, or comes near it; the nearest counts."""
+        batch = self.scenes.select(which)
+        middle = (np.arange(side) + 0.5) / side
+        x, y, radius = (v[:, None, None, :] / UNIT for v in (batch.x, batch.y, batch.radius))  # (B, 1, 1, 3)
+        away = np.hypot(middle[None, None, :, None] - x, middle[None, :, None, None] - y) - radius  # (B, side, side, 3)
+        away[np.broadcast_to(batch.size[:, None, None] < 0, away.shape)] = np.inf
+        nearest = away.argmin(-1).reshape(len(which), -1)  # (B, side²)
+        known = np.stack([batch.size, batch.fill, batch.colour, batch.shape], -1)  # (B, 3, 4)
+        found = np.take_along_axis(known, nearest[..., None], 1)
+        found[away.min(-1).reshape(len(which), -1) > 0.25 / side] = -1
+        return torch.from_numpy(found)
 
     def words(self) -> dict[str, list[str]]:
         from course_utils.worlds.captions import word_list
@@ -119,15 +136,13 @@ class Encoded:
         self.source, self.autoencoder = source, autoencoder
         self.latents: Tensor | None = None
 
-    def __call__(self, position: int, n: int, device: torch.device) -> tuple[list[str], Tensor]:
-        """Captions, and latents or pictures (n, C, S, S), number position, position + 1, ..."""
-        which = self.source.row(position, n)
-        captions = [self.source.caption(i, position + k) for k, i in enumerate(which.tolist())]
+    def __call__(self, which: NDArray[np.int64], device: torch.device) -> Tensor:
+        """Latents or pictures (B, C, S, S)."""
         if self.autoencoder is None:
-            return captions, self.source.images(which, device)
+            return self.source.images(which, device)
         if self.latents is None:
             self.latents = self.encode(device)
-        return captions, self.latents[torch.from_numpy(which).to(device)]
+        return self.latents[torch.from_numpy(which).to(device)]
 
     @torch.inference_mode()
     def encode(self, device: torch.device, batch_size: int = 256) -> Tensor:

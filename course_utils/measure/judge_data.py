@@ -121,7 +121,8 @@ def judge_batches(
         own = seed * 7_919 + position + 1
         each = bad // 8
         wrong = [
-            non_scenes(kind, own * 13 + k, each * (2 if kind == "half" else 1), device) for k, kind in enumerate(NON_SCENES)
+            non_scenes(kind, own * 13 + k, each * (2 if kind == "half" else 1), device)
+            for k, kind in enumerate(NON_SCENES)
         ]
         wrong.append(means(own, max(1, (bad - 6 * each) // 4), (2, 4, 8, 16), device))
         wrong_images = torch.cat(wrong)
