@@ -20,6 +20,7 @@ from course_utils.models.dit import (
     LABEL_SHARE,
     DiT,
     DiTConfig,
+    beliefs,
     drop_captions,
     flow_loss,
     label_loss,
@@ -396,20 +397,29 @@ def test_label_loss_is_the_cross_entropy_of_what_is_asked():
     assert label_loss(said, torch.full((2, 3, 4), -1), LABELS).isfinite()  # pictures without things
 
 
-def test_labels_are_asked_in_training_only():
+def test_what_patches_believe_is_learned_from_labels_alone_and_steers_the_drawing():
     torch.manual_seed(0)
-    model = dit(labels=LABELS)
+    model = dit(labels=LABELS).train()
     x, t, tokens = torch.randn(2, 3, 8, 8), torch.rand(2), torch.randint(2, 400, (2, 6))
-    quiet, nothing = model.velocity_and_labels(x, t, tokens)
-    assert nothing is None
-    model.train()
-    loud, said = model.velocity_and_labels(x, t, tokens)
-    assert said.shape == (2, 16, 22) and torch.equal(loud, quiet) and torch.equal(model(x, t, tokens), quiet)
+    velocity, said = model.velocity_and_labels(x, t, tokens)
+    assert said.shape == (2, 16, 22) and torch.equal(model(x, t, tokens), velocity)
+    velocity.square().sum().backward(retain_graph=True)
+    assert model.label.weight.grad is None and model.believed.weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        model.label.bias += 3 * torch.randn(22)
+    assert (model(x, t, tokens) - velocity).abs().max() > 1e-4
     batch = {"data": x, "tokens": tokens, "things": torch.zeros(2, 16, 4, dtype=torch.long)}
     loss, details = flow_loss(model, batch)
     assert torch.allclose(loss, details["velocity"] + LABEL_SHARE * details["labels"])
     loss.backward()
     assert model.label.weight.grad.abs().sum() > 0
+
+
+def test_beliefs_are_probabilities():
+    found = beliefs(torch.randn(2, 3, 22), LABELS)
+    parts = [part.sum(-1) for part in found[..., 1:].split(LABELS, -1)]
+    assert all(torch.allclose(part, found[..., 0], atol=1e-6) for part in parts)
+    assert found.min() >= 0 and found.max() <= 1
 
 
 def test_positions_tell_all_places_apart():

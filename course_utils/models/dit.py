@@ -4,7 +4,8 @@ Config, parts, model, loss. Time runs from t = 0 (noise) to t = 1 (data), on the
 whose velocity is data - noise (Lipman et al. 2023; Liu et al. 2023). The transformer cuts x_t into patches, as DiT does
 (Peebles & Xie 2023); time, the text's summary and the place of the patch steer its norms, and every patch looks at every word by cross attention.
 Around it stand a few convolutions: they need not learn for each place anew what a star looks like, and so the model needs
-fewer pictures to learn from than without them (`convolutions=0`).
+fewer pictures to learn from than without them (`convolutions=0`). In the middle each patch may be asked what it shows (`labels`);
+what it believes steers how it is drawn.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Block(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """x + conv(silu(conv(silu(x)) scaled and shifted by time and text)); at first it adds nothing."""
+    """x + conv(silu(conv(silu(x)) scaled and shifted by what each patch is told)); at first it adds nothing."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
@@ -98,8 +99,10 @@ class ConvBlock(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        scale, shift = self.steer(condition)[:, :, None, None].chunk(2, 1)
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+        side = math.isqrt(told.shape[1])  # told (B, N, D), or (B, 1, D) for the whole picture
+        steer = self.steer(told).transpose(1, 2).unflatten(2, (side, side))  # (B, 2C, n, n)
+        scale, shift = F.interpolate(steer, x.shape[2:]).chunk(2, 1)
         return x + self.conv2(F.silu(self.conv1(F.silu(x)) * (1 + scale) + shift))
 
 
@@ -133,6 +136,8 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         if config.labels:
             self.label = nn.Linear(d, 1 + sum(config.labels))
+            self.believed = nn.Linear(1 + sum(config.labels), 2 * d, bias=False)
+            nn.init.zeros_(self.believed.weight)
         self.norm_out = nn.LayerNorm(d, elementwise_affine=False)
         self.steer_out = nn.Linear(d, 2 * d)
         self.patch_out = nn.Linear(d, values)
@@ -157,28 +162,37 @@ class DiT(nn.Module):
         """The velocity, and what each patch says it shows: logits (B, N, 1 + sum of labels), the first for "a thing"; or None."""
         words, seen, summary = self.read(tokens) if text is None else text  # type: ignore[arg-type]
         time = self.time(time_features(t, 256).to(x.dtype))
-        told = time + self.summary(F.layer_norm(summary, summary.shape[1:]))  # (B, D)
-        condition = F.silu(told)  # for the whole picture
-        here = F.silu(self.mix(F.silu(told[:, None] * (1 + self.where))))  # (B, N, D), for each patch
-        steer = self.steer(here).unflatten(2, (6, -1))  # (B, N, 6, D)
+        told = (time + self.summary(F.layer_norm(summary, summary.shape[1:])))[:, None]  # (B, 1, D), the whole picture
+        here = self.mix(F.silu(told * (1 + self.where)))  # (B, N, D), each patch
+        steer = self.steer(F.silu(here)).unflatten(2, (6, -1))  # (B, N, 6, D)
         if self.config.convolutions:
             x = self.conv_in(x)  # (B, C', S, S)
             for block in self.before:
-                x = block(x, condition)
+                x = block(x, F.silu(told))
         h = self.patch_in(patchify(x, self.config.patch)) + self.position  # (B, N, D)
         said = None
         for i, block in enumerate(self.blocks):
             h = block(h, words, seen, steer)
-            if self.config.labels and self.training and i == (len(self.blocks) - 1) // 2:  # in the middle
+            if self.config.labels and i == (len(self.blocks) - 1) // 2:  # in the middle
                 said = self.label(F.layer_norm(h, h.shape[2:]))
-        shift, scale = self.steer_out(here).chunk(2, -1)
+                one, other = self.believed(beliefs(said.detach(), self.config.labels).to(h.dtype)).chunk(2, -1)
+                here, told = here + one, told + other
+                steer = self.steer(F.silu(here)).unflatten(2, (6, -1))
+        shift, scale = self.steer_out(F.silu(here)).chunk(2, -1)
         out = unpatchify(self.patch_out(self.norm_out(h) * (1 + scale) + shift), self.config.patch)
         if self.config.convolutions:
             out = out + x
             for block in self.after:
-                out = block(out, condition)
+                out = block(out, F.silu(told))
             out = self.conv_out(F.silu(out))
         return out, said
+
+
+def beliefs(said: Tensor, labels: tuple[int, ...]) -> Tensor:
+    """Probabilities from the logits (B, N, 1 + sum(labels)): that a patch shows a thing, and that it shows one of each kind."""
+    thing = said[..., :1].float().sigmoid()
+    kinds = [logits.float().softmax(-1) * thing for logits in said[..., 1:].split(labels, -1)]
+    return torch.cat([thing, *kinds], -1)
 
 
 def patchify(x: Tensor, patch: int) -> Tensor:

@@ -23,7 +23,8 @@ from course_utils.common import CourseError
 
 RANGES = {"bernoulli": (0.0, 1.0), "gaussian": (-1.0, 1.0)}  # of the pictures that each decoder explains
 LOG_TWO_PI = math.log(2 * math.pi)
-FIRST_SIGMA = 0.3  # where a learned sigma starts: Adam moves its logarithm by one learning rate a step, so begin near
+# Where a learned sigma starts. Its first gradients are large; Adam remembers their size, and then moves it slowly.
+FIRST_SIGMA = 0.3
 
 
 @dataclass(frozen=True)
