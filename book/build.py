@@ -120,7 +120,7 @@ def stage(folder: Path, notebooks: Path = ROOT / "notebooks") -> None:
 def contents(parts: list[Part]) -> str:
     """The tables of contents that the margin shows."""
     lessons = "\n".join(part.page for part in parts if part.page)
-    rest = "using\nnotation\ntroubleshooting\nresults\nbibliography\napi/index"
+    rest = "using\nown_pictures\nnotation\ntroubleshooting\nresults\nbibliography\napi/index"
     return (
         f"```{{toctree}}\n:hidden:\n:caption: Lessons\n\n{lessons}\n```\n\n"
         f"```{{toctree}}\n:hidden:\n:caption: Beside the lessons\n\n{rest}\n```"

@@ -24,7 +24,7 @@ COMMANDS = {  # name: (module, what it does)
     "draw": ("course_utils.commands.draw", "draw pictures from prompts"),
     "train": (
         "course_utils.commands.train",
-        "train the autoencoder, the judge, the features or the text-to-image model",
+        "train the text-to-image model and what it needs, in any world",
     ),
     "evaluate": ("course_utils.commands.evaluate", "measure a generator or the judge, with intervals"),
     "fetch": ("course_utils.commands.fetch", "download a world that does not ship, or go on with it"),
