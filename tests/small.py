@@ -82,7 +82,7 @@ def flow_weights(folder: Path, space: str = "latents", **card: Any) -> Path:
     about: dict[str, Any] = {
         "kind": "flow",
         "config": dataclasses.asdict(model.config),
-        "tokenizer": tokenizer().json,
+        "tokenizer": tokenizer().merges,
         "words": word_list(),
         "sampler": {"steps": 2, "guidance": 2.0},
         "images_seen": 64,
@@ -114,7 +114,7 @@ def reader_weights(folder: Path) -> Path:
     card = {
         "kind": "reader",
         "config": dataclasses.asdict(config),
-        "tokenizer": tokenizer().json,
+        "tokenizer": tokenizer().merges,
         "command": "train reader",
         "images_seen": 32,
         "seconds": 1,

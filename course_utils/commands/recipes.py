@@ -179,7 +179,7 @@ def reader(args: argparse.Namespace) -> Recipe:
         "kind": "reader",
         "world": "shapes",
         "config": dataclasses.asdict(model.config),
-        "tokenizer": tokenizer.json,
+        "tokenizer": tokenizer.merges,
         "words": word_list(),
     }
     parts = lambda m: {"reader": m.state_dict()}  # noqa: E731
@@ -229,7 +229,7 @@ def flow(args: argparse.Namespace) -> Recipe:
         "world": args.world,
         "config": dataclasses.asdict(config),
         "space": args.space,
-        "tokenizer": tokenizer.json,
+        "tokenizer": tokenizer.merges,
         "words": source.words(),
     }
     parts: Callable[[nn.Module], dict[str, Mapping[str, Tensor]]] = lambda m: {"flow": m.state_dict()}  # noqa: E731

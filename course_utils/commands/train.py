@@ -154,7 +154,7 @@ def machine() -> str:
     return f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} CPU thread(s){gpu}, torch {torch.__version__}"
 
 
-def thinned(history: list[dict[str, Any]], most: int = 60) -> list[dict[str, Any]]:
+def thinned(history: list[dict[str, Any]], most: int = 30) -> list[dict[str, Any]]:
     """At most about `most` lines of a log, the last among them."""
     step = -(-len(history) // most)
     return history[::-1][::step][::-1]

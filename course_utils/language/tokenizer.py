@@ -2,49 +2,49 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 PAD, EMPTY = 0, 1  # fills up short rows; stands for "no caption" and is what a dropped caption is replaced by
+SPECIAL = ["<pad>", "<empty>"]
 
 
 class Tokenizer:
     """Byte-level byte-pair encoding (Sennrich et al. 2016; bytes as in GPT-2), by the `tokenizers` library.
 
-    Any text can be encoded: what no merge covers stays bytes. The empty text is the one token EMPTY.
+    It is fully described by its merges, each "left right", in the order in which they were learned: the vocabulary is the two
+    special tokens, the 256 bytes, and what each merge makes. Any text can be encoded: what no merge covers stays bytes. The
+    empty text is the one token EMPTY.
     """
 
-    def __init__(self, json: str):
+    def __init__(self, merges: Sequence[str]):
         from tokenizers import Tokenizer as Library
+        from tokenizers import models, pre_tokenizers
 
-        self.library = Library.from_str(json)
-        self.library.encode_special_tokens = True  # who types "<pad>" means these five signs
+        pairs = [(left, right) for left, right in map(str.split, merges)]
+        tokens = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in pairs)]
+        self.merges = list(merges)
+        self.library = dressed(Library(models.BPE({token: i for i, token in enumerate(tokens)}, pairs)))
 
     @classmethod
     def train(cls, captions: Iterable[str], size: int = 768) -> Tokenizer:
         """Learns `size` tokens (2 special ones, 256 bytes, the rest merges) from captions; deterministic."""
         from tokenizers import Tokenizer as Library
-        from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+        from tokenizers import models, pre_tokenizers, trainers
 
-        library = Library(models.BPE())
-        library.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-        library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-        library.decoder = decoders.ByteLevel()
+        library = dressed(Library(models.BPE()))
         trainer = trainers.BpeTrainer(
             vocab_size=size,
-            special_tokens=["<pad>", "<empty>"],
+            special_tokens=SPECIAL,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
         library.train_from_iterator(captions, trainer)
-        return cls(library.to_str())
-
-    @property
-    def json(self) -> str:
-        """Everything the tokenizer knows, as the library's JSON."""
-        return self.library.to_str()
+        return cls([" ".join(pair) for pair in json.loads(library.to_str())["model"]["merges"]])
 
     def __len__(self) -> int:
         return self.library.get_vocab_size()
@@ -63,3 +63,15 @@ class Tokenizer:
         rows = [found.ids[:longest] or [EMPTY] for found in self.library.encode_batch(texts)]
         width = max(map(len, rows))
         return torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
+
+
+def dressed(library: Any) -> Any:
+    """The library's tokenizer with what comes before and after its merges: lower case, and bytes for signs."""
+    from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers
+
+    library.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    library.decoder = decoders.ByteLevel()
+    library.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
+    library.encode_special_tokens = True  # who types "<pad>" means these five signs
+    return library
