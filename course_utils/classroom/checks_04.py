@@ -44,10 +44,16 @@ def bits_per_pixel(answer: Callable[..., Any]) -> str:
 
 
 def importance_bound(answer: Callable[..., Any]) -> str:
-    """Whether `answer(log_weights)` is the importance-weighted bound (B,) of log-weights (K, B), also where exp is too small."""
+    """Whether `answer(log_weights)` is the importance-weighted bound (B,) of log-weights (K, B), also where exp is too small.
+
+    Besides mild log-weights it gets far ones, of other sizes for each picture and with draws 3000 nats apart: what takes out
+    anything but each picture's largest, or a fixed K, is seen there.
+    """
     mild = torch.tensor([[0.1, -2.0, 1.2], [-0.7, 0.4, -1.5], [1.9, -0.3, 0.8], [0.2, 1.1, -0.6]], dtype=torch.float64)
+    shift = torch.tensor([-2000.0, -1000.0, -4000.0], dtype=torch.float64)
+    apart = torch.cat([mild + shift - 3000, mild + shift])  # the first half weighs nothing beside the second
     try:
-        got, far = answer(mild.clone()), answer(mild.clone() - 2000)
+        got, far = answer(mild.clone()), answer(apart.clone())
     except Exception as error:
         return f"not yet. Your function stops with {type(error).__name__}: {error}"
     if got is None or got is ...:
@@ -64,24 +70,38 @@ def importance_bound(answer: Callable[..., Any]) -> str:
         "one number for all pictures: keep them apart, (B,)": right.mean(),
         "the mean weight without its logarithm": mild.exp().mean(0),
     }
-    if got.shape == right.shape and torch.allclose(got.double(), right, rtol=1e-6):
-        if isinstance(far, Tensor) and torch.allclose(far.double(), right - 2000, rtol=1e-9):
-            return "right. It also holds where the weights themselves are too small for a float."
-        return (
-            "nearly. With log-weights around -2000, usual for pictures, it gives "
-            f"{far.flatten()[0].item():g}: exp() is 0 there. Take the largest out first, or use torch.logsumexp."
-        )
+    if got.shape == right.shape and torch.allclose(got.double(), right, rtol=1e-5, atol=1e-5):
+        return _far_weights(far, right + shift - math.log(2), k)
     for slip, value in slips.items():
-        if got.shape == value.shape and torch.allclose(got.double(), value, rtol=1e-6):
+        if got.shape == value.shape and torch.allclose(got.double(), value, rtol=1e-5, atol=1e-5):
             return f"not yet. It looks like {slip}."
     if got.shape != right.shape:
         return f"not yet. For log-weights {tuple(mild.shape)} the answer has the shape {tuple(right.shape)}; yours has {tuple(got.shape)}."
     return f"not yet. The first picture should get {right[0]:.4f}; yours gets {got.flatten()[0]:.4f}."
 
 
+def _far_weights(far: Any, wanted: Tensor, k: int) -> str:
+    """What to say of an answer that is right for mild log-weights: `far` are its numbers for twice `k` far ones."""
+    if not isinstance(far, Tensor) or far.shape != wanted.shape:
+        return f"not yet. For {2 * k} draws the answer still has the shape {tuple(wanted.shape)}."
+    far = far.double()
+    if torch.allclose(far, wanted, rtol=1e-6):  # loose enough for float32
+        return "right. It also holds where the weights themselves are too small for a float."
+    finite, start = far.isfinite(), "nearly. With log-weights around -2000, usual for pictures, it gives "
+    if finite.all():
+        if torch.allclose(far, wanted + math.log(2), rtol=1e-6):
+            return f"nearly. With {2 * k} draws log K is still log {k}: take K from the shape of the log-weights."
+        return f"nearly. With log-weights far from 0 the first picture should get {wanted[0]:.2f}; yours gets {far[0]:.2f}."
+    if finite.any():
+        return f"{start}{far[~finite][0].item():g}: one maximum for all pictures: each needs its own."
+    if far[0] == -math.inf:
+        return f"{start}-inf: exp() is 0 there. Take the largest out first, or use torch.logsumexp."
+    return f"{start}{far[0].item():g}: exp() is too large there. What has to be taken out is the *largest* log-weight of each picture."
+
+
 def rates(answer: Callable[..., Any]) -> str:
     """Whether `answer(eigenvalues, sigma, beta)` is the KL of each direction of the best linear VAE."""
-    eigenvalues, sigma, beta = torch.tensor([4.0, 1.5, 0.6, 0.2, 0.05], dtype=torch.float64), 0.4, 2.0
+    eigenvalues, sigma, beta = torch.tensor([4.0, 1.5, 0.6, 0.2, 0.05], dtype=torch.float64), 0.4, 3.0
 
     def right(lambdas: Tensor, noise: float) -> Tensor:
         return 0.5 * (lambdas / noise).log().clamp(min=0)
@@ -94,21 +114,29 @@ def rates(answer: Callable[..., Any]) -> str:
         return "not done yet. Return one number of nats for each eigenvalue, and run this cell again."
     if not isinstance(got, Tensor) or got.shape != eigenvalues.shape:
         return "not yet. The answer is a tensor with one number for each eigenvalue."
+    if got.isnan().any():
+        return (
+            "not yet. Some rates are nan: a logarithm of a negative number. Directions below the noise have the rate 0."
+        )
     noise = beta * sigma**2
     slips = {
         "β is not heard: it makes the noise β σ²": right(eigenvalues, sigma**2),
         "negative numbers are left: no KL is below 0, so such a direction is switched off": 0.5
         * (eigenvalues / noise).log(),
+        "this is β = 1, with negative numbers left": 0.5 * (eigenvalues / sigma**2).log(),
+        "β is multiplied to the rate; the rate itself is asked": beta * right(eigenvalues, noise),
+        "β is multiplied to the rate; what it changes is the noise, β σ²": beta * right(eigenvalues, sigma**2),
+        "λ is put in where w² = λ − βσ² belongs": 0.5 * (1 + eigenvalues / noise).log(),
         "the half is missing: it is the logarithm of a deviation, not of a variance": 2 * right(eigenvalues, noise),
         "σ where the variance σ² is needed": right(eigenvalues, beta * sigma),
         "β divides where it should multiply: a larger β is like more noise": right(eigenvalues, sigma**2 / beta),
         "β is squared: it multiplies σ², not σ": right(eigenvalues, (beta * sigma) ** 2),
         "these are bits; the course counts nats": right(eigenvalues, noise) / math.log(2),
     }
-    if torch.allclose(got.double(), right(eigenvalues, noise), atol=1e-9):
+    if torch.allclose(got.double(), right(eigenvalues, noise), rtol=1e-5, atol=1e-6):
         return "right. Directions with an eigenvalue below β σ² say nothing."
     for slip, value in slips.items():
-        if torch.allclose(got.double(), value, atol=1e-9):
+        if torch.allclose(got.double(), value, rtol=1e-5, atol=1e-6):
             return f"not yet. It looks as if {slip}."
     wanted = ", ".join(f"{v:.4f}" for v in right(eigenvalues, noise).tolist())
     return f"not yet. For eigenvalues {eigenvalues.tolist()}, sigma {sigma} and beta {beta} the rates are {wanted}."
@@ -142,10 +170,16 @@ def mended_loss(answer: Callable[..., Any]) -> str:
     z = mean + (0.5 * log_variance).exp() * noise
     rec, total = error_of(z).sum(-1).mean(), kl.sum(-1).mean()
     variance_as_deviation = error_of(mean + log_variance.exp() * noise).sum(-1).mean()
+    swapped = error_of(log_variance + (0.5 * mean).exp() * noise).sum(-1).mean()
+    swapped_kl = 0.5 * (log_variance**2 + mean.exp() - 1 - mean).sum(-1).mean()
     slips = {
         "the KL is missing: nothing keeps the codes where the prior draws them": rec,
         "the noise is missing: z must be drawn, not set to the mean": error_of(mean).sum(-1).mean() + total,
         "noise and KL are both missing: this is still a plain autoencoder": error_of(mean).sum(-1).mean(),
+        "noise and KL are missing, and pixels are averaged: this is still the broken loss": error_of(mean).mean(),
+        "the KL is missing, and pixels are averaged: sum them, then add the KL": error_of(z).mean(),
+        "the KL is summed over the batch as well: sum over latents, take the mean over pictures": rec + kl.sum(),
+        "the heads are swapped: the means come first, then the log-variances": swapped + swapped_kl,
         "the KL has the wrong sign: codes are paid for running away": rec - total,
         "exp(log-variance) is used as the deviation; it is the variance: take half of the logarithm": variance_as_deviation
         + total,
@@ -168,7 +202,10 @@ def no_floor(witness: Any) -> str:
         return "not done yet. Write a pair (pixel, logit), and run this cell again."
     if not isinstance(witness, (tuple, list)) or len(witness) != 2:
         return "not yet. A witness is a pair of numbers, (pixel, logit)."
-    pixel, logit = (float(value) for value in witness)
+    try:
+        pixel, logit = (float(value) for value in witness)
+    except (TypeError, ValueError):
+        return f"not yet. A witness is a pair of numbers, (pixel, logit); this is {witness!r}."
     if not -1 <= pixel <= 1:
         return f"not yet. The pictures lie in [-1, 1], and {pixel:g} does not."
     if not math.isfinite(logit):
@@ -203,7 +240,7 @@ def reached(share: Any) -> str:
     except (TypeError, ValueError):
         return f"not yet. A share is a number between 0 and 1; this is {share!r}."
     if abs(got - one**2) < 0.006:
-        return f"right. Only {one**2:.1%} of what the prior draws lies where such an encoder ever put a code."
+        return f"right. Only {one**2:.1%} of what the prior draws lies where such an encoder can put a mean."
     for slip, value in slips.items():
         if abs(got - value) < 0.006:
             return f"not yet. It looks as if {slip}."
