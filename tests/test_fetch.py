@@ -81,9 +81,9 @@ class Server:
         rest = body[start:]
         if self.way != "tells no length":
             to.send_header("Content-Length", str(len(rest)))
-        to.end_headers()
         sent = rest[: len(rest) // 2] if self.way in ("breaks off", "stalls") else rest
-        self.asked.append((to.path, wish, len(sent)))
+        self.asked.append((to.path, wish, len(sent)))  # before the client can see an answer, and ask again
+        to.end_headers()
         to.wfile.write(sent)
         if self.way == "stalls":
             to.wfile.flush()
