@@ -413,6 +413,7 @@ def test_what_patches_believe_is_learned_from_labels_alone_and_steers_the_drawin
     assert torch.allclose(loss, details["velocity"] + LABEL_SHARE * details["labels"])
     loss.backward()
     assert model.label.weight.grad.abs().sum() > 0
+    assert flow_loss(model, {"data": x, "tokens": tokens})[1] == {}  # where nobody knows what patches show
 
 
 def test_beliefs_are_probabilities():
