@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from course_utils.worlds.scenes import SEEDS, UNIT
+from course_utils.worlds.scenes import SEEDS
 
 
 class Source(ABC):
@@ -72,17 +72,10 @@ class ShapesSource(Source):
         return training_caption(self.scenes.scenes[i], seed)
 
     def things(self, which: NDArray[np.int64], side: int) -> Tensor:
-        """Size, fill, colour and shape of the thing that covers a patch's middle, or comes near it; the nearest counts."""
-        batch = self.scenes.select(which)
-        middle = (np.arange(side) + 0.5) / side
-        x, y, radius = (v[:, None, None, :] / UNIT for v in (batch.x, batch.y, batch.radius))  # (B, 1, 1, 3)
-        away = np.hypot(middle[None, None, :, None] - x, middle[None, :, None, None] - y) - radius  # (B, side, side, 3)
-        away[np.broadcast_to(batch.size[:, None, None] < 0, away.shape)] = np.inf
-        nearest = away.argmin(-1).reshape(len(which), -1)  # (B, side²)
-        known = np.stack([batch.size, batch.fill, batch.colour, batch.shape], -1)  # (B, 3, 4)
-        found = np.take_along_axis(known, nearest[..., None], 1)
-        found[away.min(-1).reshape(len(which), -1) > 0.25 / side] = -1
-        return torch.from_numpy(found)
+        """Size, fill, colour and shape of what each patch shows."""
+        from course_utils.worlds.questions import shown
+
+        return torch.from_numpy(shown(self.scenes.select(which), side))
 
     def words(self) -> dict[str, list[str]]:
         from course_utils.worlds.captions import word_list

@@ -1,10 +1,13 @@
-"""What can be asked of a caption of the world `shapes`, and the right answers as numbers."""
+"""What can be asked of a caption of the world `shapes`, or of a place in a picture, and the right answers as numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from course_utils.worlds.scenes import BACKGROUNDS, COLOURS, FILLS, PLACES, SHAPES, SIZES, Scene
+import numpy as np
+from numpy.typing import NDArray
+
+from course_utils.worlds.scenes import BACKGROUNDS, COLOURS, FILLS, PLACES, SHAPES, SIZES, UNIT, Scene, Scenes
 
 SIDES = (
     "left of",
@@ -35,3 +38,19 @@ def answers(partial: Scene) -> list[int]:
         said = (thing.size, thing.fill, thing.colour, thing.shape)
         found += [len(values) if v is None else values.index(v) for v, values in zip(said, THING.values(), strict=True)]
     return found + [-1] * (len(WHOLE) + THINGS * len(THING) - len(found))
+
+
+def shown(batch: Scenes, side: int) -> NDArray[np.int64]:
+    """Size, fill, colour and shape, as indices, of what each of side² patches of the pictures shows: (B, side², 4), -1 for no thing.
+
+    A patch shows the thing that covers its middle or comes near it; of several the nearest.
+    """
+    middle = (np.arange(side) + 0.5) / side
+    x, y, radius = (v[:, None, None, :] / UNIT for v in (batch.x, batch.y, batch.radius))  # (B, 1, 1, 3)
+    away = np.hypot(middle[None, None, :, None] - x, middle[None, :, None, None] - y) - radius  # (B, side, side, 3)
+    away[np.broadcast_to(batch.size[:, None, None] < 0, away.shape)] = np.inf
+    nearest = away.argmin(-1).reshape(len(batch), -1)  # (B, side²)
+    known = np.stack([batch.size, batch.fill, batch.colour, batch.shape], -1)  # (B, 3, 4)
+    found = np.take_along_axis(known, nearest[..., None], 1)
+    found[away.min(-1).reshape(len(batch), -1) > 0.25 / side] = -1
+    return found
