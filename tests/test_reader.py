@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from course_utils.language.text_encoder import TextEncoderConfig
 from course_utils.models.reader import Reader, ReaderConfig, reading_loss
 from course_utils.worlds.captions import caption, parse, training_caption
-from course_utils.worlds.questions import SIDES, THING, THINGS, WHOLE, answers
-from course_utils.worlds.scenes import RELATIONS, scenes
+from course_utils.worlds.questions import EDGES, SIDES, THING, THINGS, WHOLE, answers
+from course_utils.worlds.scenes import RELATIONS, SHAPES, scenes
 
 SIZES = Reader(ReaderConfig(text=TextEncoderConfig(width=8, heads=1))).sizes
 THING_1, THING_2 = (slice(len(WHOLE) + i * len(THING), len(WHOLE) + (i + 1) * len(THING)) for i in (0, 1))
@@ -45,14 +45,29 @@ def swapped(given: Tensor) -> Tensor:
 
 def test_answers_say_what_the_caption_says() -> None:
     found = answers(parse("a small red circle above a blue square"))
-    assert found == [1, 1, 9, 5, 0, 3, 0, 0, 2, 3, 5, 1, -1, -1, -1, -1]
-    assert len(found) == len(SIZES) == len(WHOLE) + THINGS * len(THING)
+    circle, square, nothing_said = [0, 3, 0, 0], [2, 3, 5, 1], [2, 3, 8, 8]
+    assert found == [1, 1, 9, 5, *circle, *square, *4 * [-1], *nothing_said, *nothing_said, *circle, *square]
+    assert len(found) == len(SIZES) == len(WHOLE) + (THINGS + len(EDGES)) * len(THING)
 
 
 def test_the_config_counts_the_questions() -> None:
     config = ReaderConfig()
     assert config.whole == tuple(map(len, WHOLE.values())) and config.thing == tuple(map(len, THING.values()))
-    assert config.things == THINGS and SIDES[: len(RELATIONS)] == RELATIONS
+    assert config.things == THINGS and config.edges == len(EDGES) and SIDES[: len(RELATIONS)] == RELATIONS
+
+
+def test_what_stands_at_the_edges_is_known_where_the_caption_says_it() -> None:
+    def at(text: str) -> dict[str, str]:
+        found = answers(parse(text))[len(WHOLE) + THINGS * len(THING) :]
+        rows = [found[i : i + len(THING)] for i in range(0, len(found), len(THING))]
+        shapes = [SHAPES[row[-1]] if row[-1] < len(SHAPES) else "any" for row in rows]
+        return {edge: shape for edge, shape in zip(EDGES, shapes, strict=True) if shape != "any"}
+
+    assert at("a star left of a moon") == {"left": "star", "right": "moon"} == at("a moon right of a star")
+    assert at("a star below a moon") == {"top": "moon", "bottom": "star"} == at("星星在月亮的下面")
+    assert at("a star at the top left") == {"left": "star", "top": "star"}
+    assert at("a star in the centre") == at("a star and a moon") == at("a star, a moon and a heart") == {}
+    assert answers(parse("a red star at the top"))[-8:-4] == [2, 3, 0, SHAPES.index("star")]  # size and fill: any
 
 
 def test_every_training_caption_has_answers_within_the_logits() -> None:
@@ -77,7 +92,8 @@ def test_right_answers_cost_nothing_and_wrong_ones_do() -> None:
 def test_things_without_a_relation_may_be_told_in_any_order() -> None:
     right = asked("a red star, a blue moon and a green cross")
     for order in permutations(range(THINGS)):
-        told = torch.cat([right[:, : len(WHOLE)], right[:, len(WHOLE) :].view(1, 3, 4)[:, list(order)].flatten(1)], 1)
+        whole, things, edges = right.split((len(WHOLE), 12, 16), 1)
+        told = torch.cat([whole, things.view(1, 3, 4)[:, list(order)].flatten(1), edges], 1)
         assert held(told, right)[1] == 1
     mixed = right.clone()
     mixed[:, THING_1.start + 2], mixed[:, THING_2.start + 2] = (right[:, s.start + 2] for s in (THING_2, THING_1))

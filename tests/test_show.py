@@ -1,7 +1,10 @@
-"""The display room: crisp sheets, captions that never collide, Chinese without missing glyphs, flipbooks, the prompt box."""
+"""The display room: crisp sheets, captions that never collide, Chinese without missing glyphs, flipbooks, widgets."""
 
+import html
 import io
+import re
 import runpy
+import sys
 import types
 import warnings
 
@@ -15,6 +18,7 @@ from PIL import Image
 from course_utils import show
 from course_utils.common import ROOT, CourseError
 from course_utils.show.style import FONT
+from course_utils.worlds.captioned import world
 
 ENGLISH = "a tiny crimson outlined triangle to the left of a large blue striped square on a grey patterned background"
 CHINESE = "一个红色的小圆在蓝色大方块的上面，左边还有一个黄色的大三角形，背景是灰色的棋盘格。"
@@ -29,6 +33,23 @@ def missing_glyphs_are_errors():
 
 def pictures(count: int, size: int = 32) -> np.ndarray:
     return np.random.default_rng(0).random((count, 3, size, size), dtype=np.float32)
+
+
+class Shelf:
+    """A world as `browse` takes it: grey noise with these captions."""
+
+    def __init__(self, *captions: dict, size: int = 64) -> None:
+        self.told, self.size, self.asked = captions, size, []
+
+    def __len__(self) -> int:
+        return len(self.told)
+
+    def captions(self, number: int) -> dict:
+        return self.told[number]
+
+    def images(self, numbers: list[int]) -> np.ndarray:
+        self.asked.append(numbers)
+        return pictures(len(numbers), self.size)[:, :1]
 
 
 def drawn(figure: Figure) -> np.ndarray:
@@ -102,6 +123,12 @@ def test_marks_differ_in_colour_and_symbol() -> None:
         (lambda: show.curve({"a": ([1, 2], [1])}, x="x", y="y"), "'a' needs"),
         (lambda: show.flipbook(pictures(2), ["one"], "dots"), "2 frames and 1 labels"),
         (lambda: show.flipbook(pictures(1), ["one"], " "), "alt text"),
+        (lambda: show.browse("emoji"), "shows a world.*it got 'str'"),
+        (lambda: show.browse(Shelf()), "without pictures"),
+        (lambda: show.browse(Shelf({"en": ["cat"]}), page=0), "page of at least 1"),
+        (lambda: show.browse(Shelf({"en": ["cat"]}), 40), "as one text"),
+        (lambda: show.browse(Shelf({"en": ["cat"]}, {"en": "dog"})), r"captions\(1\) must give lists"),
+        (lambda: show.browse(Shelf({"en": ["cat"]}, {"en": [" "]})), "Picture 1 has no caption"),
     ],
 )
 def test_wrong_input_is_one_clear_sentence(call, words: str) -> None:
@@ -171,3 +198,126 @@ def test_prompt_box_draws_and_says_what_went_wrong() -> None:
     assert "The prompt is empty" in words.value and picture.value == "" and "Traceback" not in words.value
     text.value = "bug"
     assert "ZeroDivisionError: division by zero" in words.value
+
+
+def looked_for(words: str, *captions: dict) -> list[str]:
+    """What stands under the pictures that a search shows."""
+    pytest.importorskip("ipywidgets")
+    box, _, _, sheet = show.browse(Shelf(*captions)).children
+    box.value = words
+    return [html.unescape(name) for name in re.findall("<figcaption[^>]*>(.*?)</figcaption>", sheet.value)]
+
+
+def framed(en: str, zh: str) -> dict:
+    return {"en": [en, f"the emoji {en}"], "zh": [zh, f"表情符号：{zh}"]}
+
+
+@pytest.mark.parametrize(
+    "words, names",
+    [
+        ("", ["location", "red heart", "black cat", "Côte d’Ivoire", "male sign"]),
+        ("HEART", ["red heart"]),
+        ("heart  red", ["red heart"]),
+        ("red cat", []),
+        ("cat", ["black cat", "location"]),
+        ("红", ["红心"]),
+        ("\u3000黑猫 ", ["黑猫"]),
+        ("心 red", ["red heart"]),
+        ("cote d'i", ["Côte d’Ivoire"]),
+        ("ＲＥＤ", ["red heart"]),
+        ("the emoji", []),
+        ("符号", ["男性符号"]),
+        ("(", []),
+    ],
+)
+def test_browse_finds_parts_of_words_in_both_languages(words: str, names: list[str]) -> None:
+    both = [("location", "位置"), ("red heart", "红心"), ("black cat", "黑猫")]
+    both += [("Côte d’Ivoire", "科特迪瓦"), ("male sign", "男性符号")]
+    assert looked_for(words, *(framed(en, zh) for en, zh in both)) == names
+
+
+def test_browse_finds_every_caption_that_says_more() -> None:
+    told = {"en": ["a cat", "a tabby asleep", "a tabby asleep"]}, {"zh": ["一只狗"]}, {"en": ["a cat"], "zh": []}
+    assert looked_for("tabby", *told) == ["a tabby asleep"] and looked_for("狗", *told) == ["一只狗"]
+    assert looked_for("a", *told) == ["a cat", "a cat"]
+
+
+def test_browse_turns_pages() -> None:
+    pytest.importorskip("ipywidgets")
+    shelf = Shelf(*({"en": [f"picture {n}{' odd' * (n % 2)}"]} for n in range(95)))
+    box, said, turns, sheet = show.browse(shelf, page=40).children
+    back, on, slider = turns.children
+    assert said.value == "95 pictures, page 1 of 3" and (slider.min, slider.max) == (1, 3)
+    assert sheet.value.count("<img") == 40 and back.disabled and not on.disabled
+    on.click()
+    on.click()
+    assert slider.value == 3 and sheet.value.count("<img") == 15 and on.disabled and not back.disabled
+    assert shelf.asked == [list(range(40)), list(range(40, 80)), list(range(80, 95))], "only what is shown is read"
+    back.click()
+    assert slider.value == 2 and "page 2 of 3" in said.value
+    slider.value = 3
+    box.value = "odd"
+    assert said.value == "47 of 95 pictures, page 1 of 2" and (slider.value, slider.max) == (1, 2)
+    assert shelf.asked[-1] == list(range(1, 80, 2)) and len(shelf.asked) == 6, "each page is read once"
+    box.value = "picture 94"
+    assert said.value == "1 of 95 pictures" and turns.layout.display == "none"
+    box.value = "zebra"
+    assert "Nothing is called that" in said.value and sheet.value == ""
+    box.value = ""
+    assert turns.layout.display is None and slider.max == 3 and sheet.value.count("<img") == 40
+
+
+def test_browse_escapes_names() -> None:
+    pytest.importorskip("ipywidgets")
+    name = '<b>cats & "dogs"</b>'
+    box, said, _, sheet = show.browse(Shelf({'"><i>': [name]}, {"zh": ["猫", "一只猫"]}), "<B>CATS &").children
+    assert "<b>" not in sheet.value and "<i>" not in sheet.value and '"dogs"' not in sheet.value
+    assert sheet.value.count(html.escape(name)) == 3, "under the picture, in its alt text, and in the tooltip"
+    box.value = "<img src=x onerror=alert(1)>"
+    assert "<img" not in sheet.value + said.value
+    box.value = ""
+    assert 'title="猫\n一只猫"' in sheet.value and 'alt="猫"' in sheet.value and 'lang="zh"' in sheet.value
+
+
+def test_browse_enlarges_small_pictures_crisply_and_leaves_others() -> None:
+    pytest.importorskip("ipywidgets")
+    for size, width, enlarged in ((8, 64, True), (28, 56, True), (64, 64, False), (96, 96, False)):
+        sheet = show.browse(Shelf({"en": ["seven"]}, size=size)).children[-1].value
+        assert f'width="{width}"' in sheet and ("image-rendering:pixelated" in sheet) == enlarged
+
+
+def test_browse_says_in_one_line_what_went_wrong() -> None:
+    pytest.importorskip("ipywidgets")
+
+    class Broken(Shelf):
+        def images(self, numbers: list[int]) -> np.ndarray:
+            if numbers == [1]:
+                raise CourseError("The pictures <cannot>\nbe read.")
+            if numbers == [2]:
+                raise ZeroDivisionError("division by zero")
+            return super().images(numbers)
+
+    box, said, _, sheet = show.browse(Broken(*({"en": [name]} for name in ("one", "two", "three")))).children
+    box.value = "two"
+    assert ">The pictures &lt;cannot&gt; be read.</div>" in said.value and sheet.value == ""
+    box.value = "three"
+    assert "ZeroDivisionError: division by zero" in said.value and "Traceback" not in said.value
+    box.value = "one"
+    assert sheet.value.count("<img") == 1 and "Error" not in said.value
+
+
+def test_browse_needs_ipywidgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    with pytest.raises(CourseError, match="ipywidgets is missing"):
+        show.browse(Shelf({"en": ["cat"]}))
+
+
+def test_browse_shows_the_emoji() -> None:
+    pytest.importorskip("ipywidgets")
+    box, said, _, sheet = show.browse(world("emoji", "all")).children
+    assert re.fullmatch(r"1,8\d\d pictures, page 1 of 4\d", said.value)
+    assert sheet.value.count("<img") == 40 and len(sheet.value) < 400_000 and "pixelated" not in sheet.value
+    box.value = "red heart"
+    assert 'title="red heart\n红心"' in sheet.value and "红心</figcaption>" not in sheet.value
+    box.value = "红心"
+    assert "红心</figcaption>" in sheet.value and 'alt="red heart, 红心"' in sheet.value

@@ -22,7 +22,9 @@ class TextEncoderConfig:
     vocabulary: int = 768
     longest: int = 64  # tokens
     registers: int = 8  # vectors of its own that it puts before the tokens; in them it gathers what the caption says
-    summary: int = 100  # numbers that sum the caption up; while it learns to read they are its answers
+    summary: int = (
+        200  # numbers that sum the caption up, as many from each register; while it learns to read they are its answers
+    )
     width: int = 96
     depth: int = 4
     heads: int = 4
@@ -88,7 +90,7 @@ def positions(longest: int, width: int) -> Tensor:
 
 class TextEncoder(nn.Module):
     """Tokens (B, T) to vectors (B, R + T, width), the R registers first; their mask `seen` (B, 1, 1, R + T), False at padding; and a
-    summary (B, summary), linear in the registers.
+    summary (B, summary), of which each register gives its part: what the caption says as a whole, of each of three things, at each of four edges.
 
     Before the transformer a convolution shows each token its three neighbours on both sides: it is there that words belong
     together, and attention alone takes thousands of steps to find out.
@@ -103,7 +105,7 @@ class TextEncoder(nn.Module):
         self.registers = nn.Parameter(torch.randn(config.registers, config.width))
         self.blocks = nn.ModuleList(TextBlock(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
-        self.summary = nn.Linear(config.registers * config.width, config.summary)
+        self.summary = nn.Conv1d(config.registers * config.width, config.summary, 1, groups=config.registers)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         there = tokens != PAD  # (B, T)
@@ -114,4 +116,4 @@ class TextEncoder(nn.Module):
         for block in self.blocks:
             x = block(x, seen)
         x = self.norm(x)
-        return x, seen, self.summary(x[:, : self.config.registers].flatten(1))
+        return x, seen, self.summary(x[:, : self.config.registers].flatten(1)[..., None])[..., 0]

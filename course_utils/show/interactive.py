@@ -1,4 +1,4 @@
-"""Figures that move: a flipbook that needs no kernel, and a box in which a prompt is typed."""
+"""Figures that move: a flipbook that needs no kernel, a box in which a prompt is typed, and sliders."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def flipbook(frames: Any, labels: Sequence[str], alt: str, *, width: int | None 
     if pixels and width is None:
         width = frames.shape[-1] * max(1, 192 // frames.shape[-1])
     parts = [
-        _image(png, f"{alt} ({label})", width=width, pixels=pixels, page=label, hidden=n > 0)
+        image_html(png, f"{alt} ({label})", width=width, pixels=pixels, page=label, hidden=n > 0)
         for n, (png, label) in enumerate(zip(pages, labels, strict=True))
     ]
     slider = (
@@ -118,9 +118,9 @@ def prompt_box(
             words.value = _report(pictures)
             drawn[:] = [{"prompts": text.value, **request}]
         except CourseError as error:
-            picture.value, words.value, drawn[:] = "", _line(str(error), WRONG), []
+            picture.value, words.value, drawn[:] = "", line_html(str(error), WRONG), []
         except Exception as error:
-            picture.value, words.value, drawn[:] = "", _line(f"{type(error).__name__}: {error}", WRONG), []
+            picture.value, words.value, drawn[:] = "", line_html(f"{type(error).__name__}: {error}", WRONG), []
         finally:
             go.disabled = False
 
@@ -163,7 +163,7 @@ def explore(
     def turn(_: Any = None) -> None:
         values = {name: slider.value for name, slider in sliders.items()}
         said = ", ".join(f"{name} = {value:.2f}" for name, value in values.items())
-        pages = [_image(to_png(image), f"{alt} ({said})", width=width, pixels=True) for image in draw(**values)]
+        pages = [image_html(to_png(image), f"{alt} ({said})", width=width, pixels=True) for image in draw(**values)]
         picture.value = "".join(pages)
 
     for slider in sliders.values():
@@ -175,22 +175,25 @@ def explore(
 def _report(pictures: Any) -> str:
     """What a drawing took, and the generator's warnings."""
     lines = [
-        _line(f"{len(pictures.images)} pictures in {pictures.seconds:.1f} s, {pictures.evaluations} evaluations", RIGHT)
+        line_html(
+            f"{len(pictures.images)} pictures in {pictures.seconds:.1f} s, {pictures.evaluations} evaluations", RIGHT
+        )
     ]
-    return "".join([*lines, *(_line(warning, WRONG) for warning in pictures.warnings)])
+    return "".join([*lines, *(line_html(warning, WRONG) for warning in pictures.warnings)])
 
 
-def _line(text: str, colour: str) -> str:
+def line_html(text: str, colour: str) -> str:
+    """A text as one line of HTML in a colour."""
     return f'<div style="color:{colour}">{html.escape(" ".join(text.split()))}</div>'
 
 
 def _sheet(images: Any, alt: str) -> str:
     """Pictures side by side as HTML, each at four times its size."""
     one = images.shape[-1]
-    return "".join(_image(to_png(image), alt, width=one * max(1, 128 // one), pixels=True) for image in images)
+    return "".join(image_html(to_png(image), alt, width=one * max(1, 128 // one), pixels=True) for image in images)
 
 
-def _image(
+def image_html(
     png: bytes, alt: str, *, width: int | None, pixels: bool, page: str | None = None, hidden: bool = False
 ) -> str:
     """An HTML picture that carries its own data; `page` makes it one of a flipbook's."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from course_utils.worlds.scenes import BACKGROUNDS, COLOURS, FILLS, PLACES, SHAPES, SIZES, UNIT, Scene, Scenes
+from course_utils.worlds.scenes import BACKGROUNDS, COLOURS, FILLS, PLACES, SHAPES, SIZES, UNIT, Scene, Scenes, Thing
 
 SIDES = (
     "left of",
@@ -25,19 +25,33 @@ WHOLE: dict[
 }
 THING: dict[str, Sequence[str | int]] = {"size": SIZES, "fill": FILLS, "colour": COLOURS, "shape": SHAPES}
 THINGS = 3  # at most; each is asked for all of THING
+EDGES = ("left", "right", "top", "bottom")  # and so is what stands at each of these
 
 
 def answers(partial: Scene) -> list[int]:
-    """Right answers for a partial scene in canonical form: to WHOLE, then to THING for each of three.
+    """Right answers for a partial scene in canonical form: to WHOLE, to THING for each of three, to THING for each of EDGES.
 
-    "Any" is the number after a question's last value; -1 stands where there is no such thing.
+    "Any" is the number after a question's last value; -1 stands where there is no such thing. What stands at an edge is known where
+    the caption says it: of two things, one of which is left of or above the other, and of a single thing in its place.
     """
     whole = (partial.relation, len(partial.things), partial.place, partial.background)
     found = [len(values) if v is None else values.index(v) for v, values in zip(whole, WHOLE.values(), strict=True)]
     for thing in partial.things:
-        said = (thing.size, thing.fill, thing.colour, thing.shape)
-        found += [len(values) if v is None else values.index(v) for v, values in zip(said, THING.values(), strict=True)]
-    return found + [-1] * (len(WHOLE) + THINGS * len(THING) - len(found))
+        found += _described(thing)
+    found += [-1] * (len(WHOLE) + THINGS * len(THING) - len(found))
+    at = dict.fromkeys(EDGES, Thing())
+    if partial.relation is not None:
+        first, second = ("left", "right") if partial.relation == "left of" else ("top", "bottom")
+        at[first], at[second] = partial.things
+    elif partial.place is not None:
+        at |= dict.fromkeys(set(partial.place.split()) & set(EDGES), partial.things[0])
+    return found + [answer for thing in at.values() for answer in _described(thing)]
+
+
+def _described(thing: Thing) -> list[int]:
+    """Answers to THING."""
+    said = (thing.size, thing.fill, thing.colour, thing.shape)
+    return [len(values) if v is None else values.index(v) for v, values in zip(said, THING.values(), strict=True)]
 
 
 def shown(batch: Scenes, side: int) -> NDArray[np.int64]:
