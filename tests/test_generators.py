@@ -410,9 +410,6 @@ def test_the_autoencoder_is_found_or_asked_for(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------------------------ what ships
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the generator that ships is young: 54 % of single things, 10 % of pairs (its card)"
-)
 @pytest.mark.parametrize("prompt", ["a small red circle above a large blue square", "一个红色的小圆在蓝色大方块的上面"])
 def test_the_shipped_generator_draws_what_it_is_told(prompt):
     from course_utils.measure.judge import Judge
