@@ -22,9 +22,7 @@ class TextEncoderConfig:
     vocabulary: int = 768
     longest: int = 64  # tokens
     registers: int = 8  # vectors of its own that it puts before the tokens; in them it gathers what the caption says
-    summary: int = (
-        200  # numbers that sum the caption up, as many from each register; while it learns to read they are its answers
-    )
+    summary: int = 200  # numbers that sum the caption up: while it learns to read they are its answers
     width: int = 96
     depth: int = 4
     heads: int = 4
@@ -105,6 +103,7 @@ class TextEncoder(nn.Module):
         self.registers = nn.Parameter(torch.randn(config.registers, config.width))
         self.blocks = nn.ModuleList(TextBlock(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
+        # A convolution in as many groups as there are registers is a matrix for each of them.
         self.summary = nn.Conv1d(config.registers * config.width, config.summary, 1, groups=config.registers)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
