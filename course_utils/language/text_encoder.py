@@ -1,6 +1,6 @@
 """A small transformer that reads a caption: tokens in; out comes a vector for each token, and a summary of the whole caption.
 
-It learns to read first (`models/reader.py`), then it is trained with the generator.
+For the world `shapes` it learns to read first (`models/reader.py`) and then stays as it is; elsewhere it is trained with the generator.
 """
 
 from __future__ import annotations
