@@ -1,14 +1,19 @@
-"""Makes the picture of the README from the shipped weights.
+"""Makes the pictures that stand in the book beside the lessons.
 
-python book/figures.py
+python book/figures.py                 the README's, from the shipped weights
+python book/figures.py my_pictures     that of "Your own pictures", from the folder and the weights of its example
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+import torch
 
 from course_utils import show
 from course_utils.generators import load
+from course_utils.worlds.captioned import world
 
 RESULTS = Path(__file__).parent / "results"
 PROMPTS = (
@@ -21,14 +26,31 @@ PROMPTS = (
     "a large cyan diamond in the top right corner",
     "a big orange triangle over a checkered background",
 )
+OWN = ("red heart", "green heart", "grinning face", "cat face", "blue book", "pizza", "red book", "green cat face")
 
 
-def pictures() -> None:
+def first_pictures() -> None:
     """One picture for each prompt, the first seed, none chosen."""
     drawn = load("flow-shapes")(PROMPTS, seed=0)
     title = "Drawn by the text-to-image model that ships with the course, first seed, none chosen"
     show.grid(drawn.images, PROMPTS, columns=4, title=title).savefig(RESULTS / "first_pictures.png", dpi=110)
 
 
+def own_pictures(folder: str) -> None:
+    """For each of some captions the folder's own picture, where it has one, and two that were drawn."""
+    mine = world("folder", "all", path=folder, size=32)
+    numbers = {mine.caption(i): i for i in range(len(mine))}
+    generator = load("flow-folder")
+    drawn = [generator(OWN, seed=seed).images for seed in (0, 1)]
+    real = [mine.images(numbers[name]) if name in numbers else torch.ones(3, 32, 32) for name in OWN]
+    captions = [*(name if name in numbers else "(none)" for name in OWN), *OWN, *OWN]
+    title = f"First row: in the folder. Below: drawn, two seeds, after {generator.card['images_seen']:,} images"
+    sheet = show.grid(torch.cat([torch.stack(real), *drawn]), captions, columns=8, title=title)
+    sheet.savefig(RESULTS / "own_pictures.png", dpi=110)
+
+
 if __name__ == "__main__":
-    pictures()
+    if len(sys.argv) > 1:
+        own_pictures(sys.argv[1])
+    else:
+        first_pictures()

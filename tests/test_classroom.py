@@ -183,6 +183,8 @@ def test_faults_of_the_whole_file_are_named(tmp_path: Path) -> None:
     assert "stamp: there is none" in complaint(tidy(notebook(*GOOD)))
     assert "no stored outputs" in complaint(stamped(FIRST, *REST))
     assert "over 720" in complaint(stamped(*GOOD, seconds=900.0))
+    live = "\n".join(rules.complaints(stored(tmp_path, stamped(*GOOD, seconds=900.0), "17_trial.ipynb")))
+    assert "on a laptop are over" not in live, "a lesson that trains while the reader watches has more time"
     untidy = stamped(*GOOD)
     untidy["cells"][1]["outputs"].append(printed("warning", "stderr"))
     assert "not tidy" in complaint(untidy) and "stderr" in complaint(untidy)

@@ -20,6 +20,7 @@ from course_utils.models.dit import (
     LABEL_SHARE,
     DiT,
     DiTConfig,
+    attention_maps,
     beliefs,
     drop_captions,
     flow_loss,
@@ -429,3 +430,25 @@ def test_positions_tell_all_places_apart():
     apart = torch.cdist(found, found)
     assert apart[~torch.eye(16, dtype=bool)].min() > 1
     assert torch.allclose(apart[0, 1], apart[0, 4])  # rows and columns alike
+
+
+def test_attention_maps_are_what_the_blocks_do():
+    model = dit()
+    x, t, tokens = inputs()
+    maps = attention_maps(model, x, t, tokens)
+    registers = model.config.text.registers
+    assert maps.shape == (2, 3, 2, 16, registers + tokens.shape[1])
+    assert torch.allclose(maps.sum(-1), torch.ones(2, 3, 2, 16), atol=1e-5)
+    padding = tokens == PAD
+    assert padding.any() and (maps[:, :, :, :, registers:].masked_select(padding[None, :, None, None]) == 0).all()
+
+    given: list[tuple] = []
+    cross = model.blocks[1].cross
+    hook = cross.register_forward_hook(lambda _, inputs, output: given.append((inputs, output)))
+    with torch.no_grad():
+        model(x, t, tokens)
+        hook.remove()
+        (_, words, _), output = given[0]
+        v = cross.kv(words).unflatten(-1, (2, cross.heads, -1))[:, :, 1].transpose(1, 2)
+        assert torch.allclose(cross.out((maps[1] @ v).transpose(1, 2).flatten(2)), output, atol=1e-5)
+    assert not cross._forward_hooks, "no hook is left behind"

@@ -188,6 +188,31 @@ class DiT(nn.Module):
         return out, said
 
 
+@torch.no_grad()
+def attention_maps(model: DiT, x: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
+    """How much each patch looks at each word: weights (depth, B, H, N, S), in each block and head; they sum to 1 over the S words.
+
+    x (B, C, S, S), t (B,), tokens (B, T), as for the model. Of the S = R + T words the first R are the text encoder's registers; words that
+    fill up a short row have weight 0.
+    """
+    found: list[Tensor] = []
+
+    def note(layer: Attention, inputs: tuple[Tensor, Tensor, Tensor], _: Tensor) -> None:
+        h, words, seen = inputs
+        q = layer.q(h).unflatten(-1, (layer.heads, -1)).transpose(1, 2)  # (B, H, N, hd)
+        k = layer.kv(words).unflatten(-1, (2, layer.heads, -1))[:, :, 0].transpose(1, 2)  # (B, H, S, hd)
+        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+        found.append(scores.masked_fill(~seen, -math.inf).softmax(-1))
+
+    hooks = [block.cross.register_forward_hook(note) for block in model.blocks]  # type: ignore[union-attr, arg-type]
+    try:
+        model(x, t, tokens)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.stack(found)
+
+
 def beliefs(said: Tensor, labels: tuple[int, ...]) -> Tensor:
     """Probabilities from the logits (B, N, 1 + sum(labels)): that a patch shows a thing, and that it shows one of each kind."""
     thing = said[..., :1].float().sigmoid()
