@@ -307,8 +307,9 @@ def with_if(v_null, v_text, t, g, low, high):
     ("answer", "words"),
     [
         (window(), "right. "),
-        (window(lambda t, low, high: (low < t) & (t <= high)), "right. "),
-        (lambda n, v, t, g, low, up: formula(n, v, high(torch.where((t > low) & (t < up), g, 1.0))), "right. "),
+        (window(lambda t, low, high: (low < t) & (t <= high)), "nearly. At t = low and at t = high: the picture at t = 0.25, inside"),
+        (window(lambda t, low, high: (low <= t) & (t <= high)), "nearly. At t = low and at t = high: the picture at t = 0.625, outside"),
+        (lambda n, v, t, g, low, up: formula(n, v, high(torch.where((t >= low) & (t < up), g, 1.0))), "right. "),
         (lambda n, v, t, g, low, up: torch.cat([with_if(n[i, None], v[i, None], t[i], g, low, up) for i in range(len(t))]), "right. "),
         (stub, "not done yet. "),
         (dots, "not done yet. "),

@@ -282,14 +282,16 @@ def _other_maps(answer: Callable[..., Any]) -> str:
 def interval_guidance(answer: Callable[..., Any]) -> str:
     """Whether `answer(v_null, v_text, t, g, low, high)` guides by g where low <= t < high, and gives v_text elsewhere.
 
-    v_null and v_text (B, C, H, W), t (B,): each picture has its own time. What happens at `low` and `high` themselves is not asked.
+    v_null and v_text (B, C, H, W), t (B,): each picture has its own time. A sampler starts at t = 0, so `low` itself belongs to the interval.
     """
     five = torch.tensor([0.1, 0.3, 0.5, 0.9, 0.7])
+    edges = torch.tensor([0.25, 0.625, 0.5, 0.125, 0.875, 0.3125])  # sums of powers of two: equal means equal
     return (
         _within(answer, five, (2, 3, 5), 3.0, 0.2, 0.6)  # as many columns as pictures, as in `endpoints`
         or _elsewhere(_within(answer, torch.tensor([0.8, 0.5, 0.95]), (2, 3, 4), 1.5, 0.7, 0.9), "With g = 1.5")
         or _elsewhere(_within(answer, torch.tensor([0.8]), (2, 3, 4), 1.5, 0.7, 0.9), "With a batch of one picture")
-        or "right. Guidance works in the middle only; elsewhere one pass would do."
+        or _elsewhere(_within(answer, edges, (2, 3, 4), 2.0, 0.25, 0.625), "At t = low and at t = high")
+        or "right. Guided inside the interval, the model as it is outside; there one pass would do."
     )
 
 

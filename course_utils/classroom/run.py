@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from course_utils.classroom import rules
+from course_utils.classroom.pack import pack_figures
 from course_utils.classroom.tidy import Notebook, code_cells, code_digest, dump, read, tags, text, tidy, without_outputs
 from course_utils.common import DATA, ROOT, CourseError, atomic_path, sha256
 from course_utils.extras import need
@@ -120,7 +121,7 @@ def refresh(path: Path, profiles: Sequence[str] = ("ci", "laptop")) -> None:
         for key, value in (("seconds", run.seconds), ("peak_mb", run.peak_mb)):
             stamp[key] = {**stamp.get(key, {}), profile: _steady(key, old.get(key, {}).get(profile), value)}
         if profile == "laptop":
-            result = tidy(run.notebook)
+            result = pack_figures(tidy(run.notebook))
             stamp |= {
                 "profile": profile,
                 "digest": code_digest(source),

@@ -204,7 +204,7 @@ def attention_maps(model: DiT, x: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
         found.append(scores.masked_fill(~seen, -math.inf).softmax(-1))
 
-    hooks = [block.cross.register_forward_hook(note) for block in model.blocks]  # type: ignore[union-attr, arg-type]
+    hooks = [block.cross.register_forward_hook(note) for block in model.blocks]  # type: ignore[union-attr]
     try:
         model(x, t, tokens)
     finally:
