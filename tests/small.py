@@ -12,13 +12,12 @@ import torch
 from torch import nn
 
 from course_utils.common import DATA
-from course_utils.language.text_encoder import TextEncoderConfig
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.models.autoencoder import Autoencoder, AutoencoderConfig
 from course_utils.models.dit import DiT, DiTConfig
 from course_utils.models.features import FeatureNetwork, FeaturesConfig
 from course_utils.models.judge import JudgeConfig, JudgeNetwork
-from course_utils.models.reader import Reader, ReaderConfig
+from course_utils.models.text_encoder import TextEncoderConfig
 from course_utils.weights import save_weights
 from course_utils.worlds.captions import training_caption, word_list
 from course_utils.worlds.scenes import SEEDS, scenes
@@ -40,7 +39,7 @@ def shipped(name: str) -> Path:
 @cache
 def captions(n: int = 400) -> list[str]:
     """Training captions in both languages."""
-    return [training_caption(s, i) for i, s in enumerate(scenes(SEEDS["tokenizer"], 0, n, split="train").scenes)]
+    return [training_caption(s, i) for i, s in enumerate(scenes(SEEDS["flow"], 0, n, split="train").scenes)]
 
 
 @cache
@@ -49,15 +48,13 @@ def tokenizer() -> Tokenizer:
 
 
 def text_config() -> TextEncoderConfig:
-    return TextEncoderConfig(vocabulary=len(tokenizer()), longest=48, registers=2, width=16, depth=1, heads=2)
+    return TextEncoderConfig(vocabulary=len(tokenizer()), longest=64, width=16, depth=1, heads=2)
 
 
 def dit_config(space: str = "latents", **changes: Any) -> DiTConfig:
     text = text_config()
-    latents = DiTConfig(
-        channels=3, size=8, patch=2, convolutions=4, conv_depth=(1, 1), width=24, depth=2, heads=2, text=text
-    )
-    pixels = dataclasses.replace(latents, size=32, patch=4)
+    latents = DiTConfig(channels=3, size=8, patch=2, width=24, depth=2, heads=2, text=text)
+    pixels = dataclasses.replace(latents, size=32, patch=4, predict="data")
     return dataclasses.replace(latents if space == "latents" else pixels, **changes)
 
 
@@ -106,20 +103,6 @@ def features_weights(folder: Path) -> Path:
     torch.manual_seed(3)
     card = {"kind": "features", "config": dataclasses.asdict(FEATURES)}
     return save_weights(folder, {"features": FeatureNetwork(FEATURES).state_dict()}, card)
-
-
-def reader_weights(folder: Path) -> Path:
-    torch.manual_seed(5)
-    config = ReaderConfig(text=text_config())
-    card = {
-        "kind": "reader",
-        "config": dataclasses.asdict(config),
-        "tokenizer": tokenizer().merges,
-        "command": "train reader",
-        "images_seen": 32,
-        "seconds": 1,
-    }
-    return save_weights(folder, {"reader": Reader(config).state_dict()}, card)
 
 
 def autoencoder_weights(folder: Path) -> Path:

@@ -107,7 +107,7 @@ ROOMS = {  # room: the rooms it may use, in the order data flows
     "show": set(),
     "classroom": {"show"},
 }
-WIRING = {"__main__", "commands"}  # the command line, and its commands: they join rooms, and nobody imports them
+WIRING = {"__main__", "commands", "recipes"}  # the command line, its commands and what `train` trains: they join rooms
 
 
 def modules() -> list[Path]:

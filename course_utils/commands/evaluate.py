@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.common import CourseError, atomic_path
+from course_utils.generators.base import FAMILIES
 
 EXAMPLES = """examples:
   python -m course_utils evaluate flow-shapes --prompts 500 --json
@@ -52,7 +53,7 @@ def main(args: argparse.Namespace) -> None:
     kind = read_card(args.name).get("kind")
     if kind == "judge":
         result = judge_result(args)
-    elif kind == "flow":
+    elif kind in FAMILIES:
         result = generator_result(args)
     else:
         raise CourseError(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
+import json
 import platform
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,31 +15,52 @@ from typing import Any
 
 import torch
 
-from course_utils.commands.recipes import RECIPES, Recipe
-from course_utils.common import CourseError, course_home
-from course_utils.training import ProgressBar, State, TensorBoard, train
+from course_utils.common import CourseError, atomic_path, course_home
+from course_utils.recipes import RECIPES, Recipe, module
+from course_utils.training import ProgressBar, State, TensorBoard, TrainConfig, train
 from course_utils.weights import load_weights, read_card, save_weights
 from course_utils.worlds.captioned import WORLDS
 
 EXAMPLES = """examples:
-  python -m course_utils train autoencoder                      first: pictures to latents and back
-  python -m course_utils train decoder                          a deeper decoder for the same latents
-  python -m course_utils train judge                            reads scenes from pictures; needs the autoencoder
-  python -m course_utils train features                         self-supervised features for fidelity and diversity
-  python -m course_utils train reader                           teaches the text encoder to read
-  python -m course_utils train flow --images 800_000            the text-to-image model; needs the autoencoder and the reader
-  python -m course_utils train flow --init flow-shapes          go on from the shipped weights
+  python -m course_utils train all                      everything that ships, from nothing, stage by stage
+  python -m course_utils train all --minutes 9 --out ours         the same on a GPU, in so many minutes
+  python -m course_utils train autoencoder              pictures to latents and back
+  python -m course_utils train flow --images 800_000    the text-to-image model in these latents
+  python -m course_utils train flow --space pixels      the same without an autoencoder
   python -m course_utils train autoencoder --world folder --path my_pictures     your own pictures: first to latents,
   python -m course_utils train flow --world folder --path my_pictures            then from your words to them
 A run that was stopped or killed goes on where it was when the same command is given again. The trained weights are
 written to COURSE_HOME/weights (or --out), with a card that says how they came to be.
 """
 
+# What `train all` makes, in this order, and its share of --minutes; what is left over is for loading.
+ALL = (
+    (["features"], 0.04),
+    (["judge"], 0.20),
+    (["autoencoder"], 0.20),
+    (["flow"], 0.24),
+    (["flow", "--space", "pixels"], 0.24),
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train`."""
     parser.epilog = EXAMPLES
-    parser.add_argument("what", choices=sorted(RECIPES), help="what to train")
+    recipes = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    for name in RECIPES:
+        one = recipes.add_parser(name, help=(module(name).__doc__ or "").splitlines()[0])
+        add_common(one)
+        if hasattr(module(name), "add_arguments"):
+            module(name).add_arguments(one)
+    everything = recipes.add_parser("all", help="everything that ships, in order, each with the options of its recipe")
+    everything.add_argument("--minutes", type=float, help="for all of it together, on this machine")
+    everything.add_argument("--images", type=int, help="of each stage, for a trial")
+    everything.add_argument("--out", type=Path, help="folder for weights and logs (default: only COURSE_HOME)")
+    everything.add_argument("--device", help='"auto", "cpu" or "cuda"')
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """What every recipe understands."""
     parser.add_argument(
         "--world",
         default="shapes",
@@ -45,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--path", type=Path, help="folder of the pictures, for a world that has one")
     parser.add_argument("--images", type=int, help="stop after so many images (default: the recipe's)")
+    parser.add_argument("--minutes", type=float, help="as many images as this machine computes in so many minutes")
     parser.add_argument("--batch-size", type=int, help="images per step of the optimiser")
     parser.add_argument("--accumulate", type=int, help="compute the batch in so many parts")
     parser.add_argument("--learning-rate", type=float)
@@ -52,15 +77,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compile", action="store_true", default=None, help="torch.compile the model")
     parser.add_argument("--device", help='"auto", "cpu" or "cuda"')
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--space", choices=["latents", "pixels"], default="latents", help="where `flow` works")
-    parser.add_argument(
-        "--scenes", type=int, default=120_000, help="scenes that `flow` encodes once (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--sharp", action="store_true", help="`judge` sees no round trips: a first stage without autoencoder"
-    )
-    parser.add_argument("--plain", action="store_true", help="`flow` as a DiT without convolutions")
-    parser.add_argument("--init", metavar="NAME", help="start from these weights")
     parser.add_argument("--restart", action="store_true", help="forget the run's checkpoints and start again")
     parser.add_argument("--run", help="name of the run's folder in COURSE_HOME/runs (default: the weights' name)")
     parser.add_argument("--out", type=Path, help="folder for the weights (default: COURSE_HOME/weights/NAME)")
@@ -68,50 +84,99 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Trains and writes the weights with their card."""
+    if args.what == "all":
+        train_all(args)
+    else:
+        train_one(args, sys.argv[3:])
+
+
+def train_all(args: argparse.Namespace) -> None:
+    """Every stage of ALL; a stage that is done already takes no time."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    for words, share in ALL:
+        options = [f"--{name}={value}" for name, value in (("device", args.device), ("images", args.images)) if value]
+        if args.minutes:
+            options.append(f"--minutes={share * args.minutes:.4g}")
+        print(f"train {' '.join(words)}")
+        weights = train_one(parser.parse_args([*words, *options]), [*words[1:], *options])
+        if args.out:
+            shutil.copytree(weights, args.out / weights.name, dirs_exist_ok=True)
+            shutil.copy(course_home() / "runs" / weights.name / "log.jsonl", args.out / weights.name / "log.jsonl")
+
+
+def train_one(args: argparse.Namespace, words: Sequence[str]) -> Path:
+    """Trains by one recipe; `words` are its options, for the card. Returns the folder of the weights."""
     given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
-    recipe = RECIPES[args.what](args)
+    recipe: Recipe = module(args.what).recipe(args)
     try:
         config = dataclasses.replace(recipe.config, **given)
     except TypeError as error:
         raise CourseError(str(error)) from error
-    folder = course_home() / "runs" / (args.run or recipe.run or recipe.name)
-    init = load_weights(args.init, recipe.kind).part(recipe.kind) if args.init else None
+    folder = course_home() / "runs" / (args.run or recipe.name)
+    if args.minutes is not None:
+        config = dataclasses.replace(config, images=images_in(args.minutes, recipe, config, folder, args.restart))
+    start = getattr(args, "init", None)
     result = train(
         recipe.model,
         recipe.loss,
         recipe.batches,
         config,
         folder=folder,
-        callbacks=[Snapshots(recipe), TensorBoard(), ProgressBar()],
+        callbacks=[*recipe.callbacks, Snapshots(recipe), TensorBoard(), ProgressBar()],
         resume=not args.restart,
-        init=init,
+        init=load_weights(start, recipe.kind).part(recipe.kind) if start else None,
         about={"model": json_like(recipe.card["config"]), "data": recipe.data},
     )
     last = result.history[-1]
     card = {
         **recipe.card,
-        "command": command(args.what, sys.argv[3:]),
+        "command": command(args.what, words),
         "training": {k: v for k, v in dataclasses.asdict(config).items() if k not in ("checkpoint_minutes", "keep")},
         "images_seen": last["images"],
         "seconds": round(last["seconds"]),
+        "images_per_second": round(last["images"] / last["seconds"], 1),
+        "waiting_for_data": mean([line["waiting"] for line in result.history if "waiting" in line]),
         "machine": machine(),
-        "before": stages(args.init) or [stage for name in recipe.built_on for stage in stages(name)],
+        "before": stages(start) or [stage for name in recipe.built_on for stage in stages(name)],
         "loss": [{k: line[k] for k in ("images", "seconds", "loss")} for line in thinned(result.history)],
     }
     out = save_weights(args.out or course_home() / "weights" / recipe.name, recipe.parts(result.ema_model), card)
     print(f"wrote {out}")
+    return out
 
 
 OPTIONS = ("images", "batch_size", "accumulate", "learning_rate", "precision", "compile", "device", "seed")
 
 
-class Snapshots:
-    """Keeps the averaged weights every 50,000 images, so that their quality can be followed afterwards."""
+def images_in(minutes: float, recipe: Recipe, config: TrainConfig, folder: Path, restart: bool) -> int:
+    """So many images this machine trains on in so many minutes, from the speed of a short trial on a copy of the model.
 
-    every_images = 50_000
+    The number is kept in the run's folder, so that a run that goes on has the same goal. Raises CourseError for no time at all.
+    """
+    if not minutes > 0:
+        raise CourseError(f"--minutes is {minutes:g}; it must be greater than 0.")
+    path = folder / "images.json"
+    if path.is_file() and not restart:
+        return json.loads(path.read_text(encoding="utf-8"))
+    for steps in (4, 32):  # the first warms up
+        trial = dataclasses.replace(
+            config, images=steps * config.batch_size, log_every_images=steps * config.batch_size
+        )
+        rate = train(copy.deepcopy(recipe.model), recipe.loss, recipe.batches, trial).history[-1]["images_per_second"]
+    images = max(1, int(60 * minutes * rate / config.batch_size)) * config.batch_size
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(images), encoding="utf-8")
+    print(f"{rate:,.0f} images/s: {images:,} images in {minutes:g} minutes")
+    return images
+
+
+class Snapshots:
+    """Keeps the averaged weights of a generator twenty times in a run, so that its quality can be followed afterwards."""
 
     def __init__(self, recipe: Recipe):
         self.recipe = recipe
+        self.every_images = max(1, recipe.config.images // 20)
 
     def __call__(self, state: State) -> None:
         if self.recipe.kind == "flow" and state.folder is not None:
@@ -123,7 +188,7 @@ def command(what: str, options: Sequence[str]) -> str:
     """The command line without what belongs to one machine: where the run and the weights lie."""
     kept, skip = [], False
     for word in options:
-        if not skip and word not in ("--out", "--run", "--device", "--restart"):
+        if not skip and word.partition("=")[0] not in ("--out", "--run", "--device", "--restart"):
             kept.append(word)
         skip = word in ("--out", "--run", "--device")
     return " ".join(["python -m course_utils train", what, *kept])
@@ -152,6 +217,11 @@ def machine() -> str:
     """One line on where something was trained or measured."""
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} CPU thread(s){gpu}, torch {torch.__version__}"
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Their mean with four digits, None if there are none."""
+    return round(sum(values) / len(values), 4) if values else None
 
 
 def thinned(history: list[dict[str, Any]], most: int = 30) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,10 @@ from course_utils.common import CourseError, atomic_path
 from course_utils.weights import load_weights
 
 LONGEST_PROMPT = 1_000  # characters
+FAMILIES = {  # kind of weights: (module, class) of the generator
+    "flow": ("course_utils.generators.flow", "FlowGenerator"),
+    "layout-flow": ("course_utils.generators.flow", "FlowGenerator"),
+}
 
 
 @dataclass
@@ -158,21 +163,19 @@ def noise_for(seed: int, jobs: Sequence[tuple[int, int]], shape: tuple[int, ...]
 
 def load(name: str | Path = "flow-shapes", device: torch.device | str | None = None) -> Generator:
     """The generator with these weights (a shipped name or a folder). Raises CourseError if they are missing or damaged."""
-    from course_utils.generators.flow import FlowGenerator
-
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise CourseError(f"The device {str(chosen)!r} cannot be used here; choose “cpu”.") from error
     weights = load_weights(name)
-    families = {"flow": FlowGenerator}
-    if weights.card.get("kind") not in families:
+    if weights.card.get("kind") not in FAMILIES:
         raise CourseError(
             f"The weights {str(name)!r} are of the kind {weights.card.get('kind')!r}, which draws no pictures."
         )
     try:
-        return families[weights.card["kind"]](weights, chosen)
+        module, family = FAMILIES[weights.card["kind"]]
+        return getattr(importlib.import_module(module), family)(weights, chosen)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CourseError(

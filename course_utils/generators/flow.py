@@ -7,15 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from course_utils.common import CourseError
 from course_utils.generators.base import Generator
-from course_utils.language.text_encoder import TextEncoder, TextEncoderConfig
 from course_utils.language.tokenizer import Tokenizer
-from course_utils.models.autoencoder import Autoencoder, AutoencoderConfig
-from course_utils.models.dit import DiT, DiTConfig
-from course_utils.weights import Weights, config_from, load_weights, weights_folder
+from course_utils.models import build
+from course_utils.models.autoencoder import Autoencoder
+from course_utils.weights import Weights, load_weights, weights_folder
 
 Velocity = Callable[[Tensor, Tensor], Tensor]  # (x, t (B,)) -> dx/dt
 
@@ -32,30 +31,30 @@ def heun(velocity: Velocity, x: Tensor, steps: int) -> Tensor:
     """x(1) from x(0) by the trapezoidal rule with an Euler step as predictor; error of order Δt², two evaluations a step."""
     times = torch.linspace(0, 1, steps + 1, device=x.device)
     for t, following in pairwise(times):
-        here = velocity(x, t.expand(len(x)))
-        there = velocity(x + (following - t) * here, following.expand(len(x)))
-        x = x + (following - t) * (here + there) / 2
+        first = velocity(x, t.expand(len(x)))
+        second = velocity(x + (following - t) * first, following.expand(len(x)))
+        x = x + (following - t) * (first + second) / 2
     return x
 
 
 SOLVERS = {"euler": (euler, 1), "heun": (heun, 2)}  # and evaluations for each step
 
 
-def guided(model: DiT, tokens: Tensor, empty: Tensor, guidance: float) -> Velocity:
+def guided(model: Any, tokens: Tensor, empty: Tensor, guidance: float) -> Velocity:
     """v = v_null + g (v_text - v_null) (Ho & Salimans 2022), with and without the words in one pass of a doubled batch.
 
-    g = 1 is the model as it is and g = 0 the model without words: both need half the work.
+    g = 1 is the model as it is and g = 0 the model without words: both need half the work. The captions are encoded once.
     """
     if guidance in (0.0, 1.0):
-        text = model.read(tokens if guidance else empty)
+        text = model.text(tokens if guidance else empty)
         return lambda x, t: model(x, t, text=text)
     width = max(tokens.shape[1], empty.shape[1])
-    both = torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in (empty, tokens)])
-    text = model.read(both)
+    both = torch.cat([nn.functional.pad(part, (0, width - part.shape[1])) for part in (empty, tokens)])
+    text = model.text(both)
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
-        null, told = model(torch.cat([x, x]), torch.cat([t, t]), text=text).chunk(2)
-        return null + guidance * (told - null)
+        v_null, v_text = model(torch.cat([x, x]), torch.cat([t, t]), text=text).chunk(2)
+        return v_null + guidance * (v_text - v_null)
 
     return velocity
 
@@ -65,13 +64,11 @@ class FlowGenerator(Generator):
 
     def __init__(self, weights: Weights, device: torch.device | str = "cpu"):
         super().__init__(weights.card, device)
-        self.model = DiT(config_from(DiTConfig, weights.card["config"]))
-        self.model.load_state_dict(weights.part("flow"))
-        self.model.to(device).eval()
+        self.model = build(weights, weights.card["kind"], weights.card["config"]).to(device)
         self.tokenizer = Tokenizer(weights.card["tokenizer"])
         self.autoencoder = None
         if "autoencoder" in weights.card:
-            self.autoencoder = build_autoencoder(weights.card["autoencoder"], weights).to(device)
+            self.autoencoder = build(weights, "autoencoder", weights.card["autoencoder"]).to(device)
         sampler = weights.card.get("sampler", {})
         self.steps, self.guidance = sampler.get("steps", 16), sampler.get("guidance", 2.0)
         self.solver = sampler.get("solver", "euler")
@@ -92,30 +89,6 @@ class FlowGenerator(Generator):
         return images / 2 + 0.5, steps * evaluations * (1 if guidance in (0.0, 1.0) else 2)
 
 
-def build_autoencoder(config: dict[str, Any], weights: Weights) -> Autoencoder:
-    """The autoencoder that a card describes, with the weights' own values, in eval mode."""
-    found = Autoencoder(config_from(AutoencoderConfig, config))
-    found.load_state_dict(weights.part("autoencoder"))
-    return found.eval()
-
-
-def load_reader(name: str = "reader-shapes") -> tuple[Tokenizer, TextEncoder]:
-    """The tokenizer and the text encoder that learned to read; where they are not stored so, those inside `flow-shapes`."""
-    for found, kind in ((name, "reader"), ("flow-shapes", "flow")):
-        try:
-            weights_folder(found)
-        except CourseError:
-            continue
-        weights = load_weights(found, kind)
-        text = TextEncoder(config_from(TextEncoderConfig, weights.card["config"]["text"]))
-        start = "text."
-        text.load_state_dict({k[len(start) :]: v for k, v in weights.part(kind).items() if k.startswith(start)})
-        return Tokenizer(weights.card["tokenizer"]), text.eval()
-    raise CourseError(
-        f"There is no reader called {name!r} and no `flow-shapes`; train one first: `python -m course_utils train reader`."
-    )
-
-
 def load_autoencoder(name: str = "autoencoder-shapes") -> Autoencoder:
     """The autoencoder on its own; where it is not stored so, the one inside the generator of the same world, `flow-…`."""
     world = name.removeprefix("autoencoder-")
@@ -127,7 +100,7 @@ def load_autoencoder(name: str = "autoencoder-shapes") -> Autoencoder:
         weights = load_weights(found)
         config = weights.card.get("config" if weights.card.get("kind") == "autoencoder" else "autoencoder")
         if config is not None:
-            return build_autoencoder(config, weights)
+            return build(weights, "autoencoder", config)
     raise CourseError(
         f"There is no autoencoder called {name!r} and none in `flow-{world}`; train one first: "
         "`python -m course_utils train autoencoder" + ("" if world == "shapes" else f" --world {world}") + "`."

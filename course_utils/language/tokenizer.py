@@ -57,11 +57,11 @@ class Tokenizer:
         """The caption behind these tokens, in lower case."""
         return self.library.decode([t for t in tokens if t not in (PAD, EMPTY)]).strip()
 
-    def batch(self, captions: Sequence[str], longest: int) -> Tensor:
-        """Tokens (B, T) of captions, filled up with PAD to the longest of them; what goes beyond `longest` is cut off."""
+    def batch(self, captions: Sequence[str], longest: int, width: int | None = None) -> Tensor:
+        """Tokens (B, T) of captions, filled up with PAD to the longest of them, or to `width`; what goes beyond `longest` is cut off."""
         texts = [caption.strip() for caption in captions]
         rows = [found.ids[:longest] or [EMPTY] for found in self.library.encode_batch(texts)]
-        width = max(map(len, rows))
+        width = width or max(map(len, rows))
         return torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
 
 

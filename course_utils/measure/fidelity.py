@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from course_utils.models.features import FeatureNetwork, FeaturesConfig
-from course_utils.weights import config_from, load_weights
+from course_utils.models import load_model
 
 
 class Features:
     """Pictures (N, 3, 32, 32) in [0, 1] to features (N, 128) of the shipped self-supervised network."""
 
-    def __init__(self, network: FeatureNetwork):
+    def __init__(self, network: nn.Module):
         self.network = network.eval()
 
     @classmethod
     def load(cls, name: str = "features") -> Features:
         """The shipped network. Raises CourseError if its weights are missing or damaged."""
-        weights = load_weights(name, "features")
-        network = FeatureNetwork(config_from(FeaturesConfig, weights.card["config"]))
-        network.load_state_dict(weights.part("features"))
-        return cls(network)
+        return cls(load_model(name, "features"))
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, batch_size: int = 256) -> Tensor:

@@ -2,7 +2,7 @@
 
 from course_utils.training.callbacks import Callback, ProgressBar, TensorBoard
 from course_utils.training.checkpoints import load_weights
-from course_utils.training.config import TrainConfig
+from course_utils.training.config import TrainConfig, choose_device
 from course_utils.training.loop import TrainResult, train
 from course_utils.training.schedules import ema_decay, learning_rate
 from course_utils.training.state import State
@@ -14,6 +14,7 @@ __all__ = [
     "TensorBoard",
     "TrainConfig",
     "TrainResult",
+    "choose_device",
     "ema_decay",
     "learning_rate",
     "load_weights",

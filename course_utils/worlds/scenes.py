@@ -41,8 +41,6 @@ SEEDS = {
     "judge": 102,
     "features": 103,
     "flow": 104,
-    "tokenizer": 105,
-    "reader": 106,
     "validation": 201,
     "test": 301,
 }

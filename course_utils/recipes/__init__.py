@@ -1,0 +1,59 @@
+"""What `train` can train, one recipe a file: the model, its loss, its data, its schedule.
+
+A recipe is a module with `recipe(args) -> Recipe`, its parts built only when asked for, and, where it has options of its own,
+`add_arguments(parser)`. The order of RECIPES is the order in which `train all` makes what ships.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from course_utils.common import CourseError
+from course_utils.training import Callback, TrainConfig
+
+RECIPES = ("features", "judge", "autoencoder", "flow")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `train` needs to know to train one thing."""
+
+    name: str  # of the weights, and of the run's folder
+    kind: str  # of the weights, and the name of their trained part
+    model: nn.Module
+    loss: Callable[[nn.Module, Any], tuple[Tensor, Mapping[str, Tensor | float]]]
+    batches: Callable[[int, int, torch.Generator], Any]
+    config: TrainConfig
+    card: dict[str, Any]
+    fixed: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)  # parts of the weights that are not trained
+    data: str = ""  # what else makes the data what they are: a run goes on only with the same
+    built_on: Sequence[str] = ()  # weights that it needs: their histories go into the card
+    callbacks: Sequence[Callback] = ()
+
+    def parts(self, trained: nn.Module) -> dict[str, Mapping[str, Tensor]]:
+        """What goes into the weights file."""
+        return {self.kind: trained.state_dict(), **self.fixed}
+
+
+class Module(Protocol):
+    """A recipe's file."""
+
+    def recipe(self, args: argparse.Namespace) -> Recipe: ...
+
+
+def module(name: str) -> Any:
+    """The file of a recipe."""
+    return importlib.import_module(f"course_utils.recipes.{name}")
+
+
+def only_shapes(args: argparse.Namespace) -> None:
+    """Raises CourseError for what exists in one world only."""
+    if args.world != "shapes":
+        raise CourseError(f"`{args.what}` is trained in the world shapes only; leave out --world {args.world}.")

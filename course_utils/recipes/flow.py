@@ -1,0 +1,125 @@
+"""The text-to-image model, in the latents of an autoencoder or in pixels, in any world: it learns from pictures and captions alone."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_utils import profile
+from course_utils.generators.flow import load_autoencoder
+from course_utils.language.tokenizer import Tokenizer
+from course_utils.models.dit import DiT, DiTConfig, drop_captions, flow_loss
+from course_utils.models.text_encoder import TextEncoderConfig
+from course_utils.recipes import Recipe
+from course_utils.recipes.sources import Source, encode, open_source, workers
+from course_utils.training import TrainConfig, choose_device
+from course_utils.training.ahead import Ahead, Waiting
+from course_utils.weights import config_from, load_weights
+
+DROP_CAPTION = 0.1  # share of captions replaced by the empty one: guidance starts from there
+TOKENS = 64  # longest caption that the model reads
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `train flow`."""
+    parser.add_argument("--space", choices=["latents", "pixels"], default="latents", help="where the model works")
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        help="encode so many scenes once and repeat them (default: 120000 on a CPU; on a GPU 0, always new ones)",
+    )
+    parser.add_argument("--init", metavar="NAME", help="start from these weights")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a worker process prepares: captions as tokens, and what the pictures are made of."""
+
+    source: Source
+    tokenizer: Tokenizer
+    with_pictures: bool
+    longest: int | None  # rows of so many tokens; None: as long as the longest caption of the batch
+
+    def __call__(self, position: int, n: int) -> tuple[int, Tensor, Any]:
+        made = self.source.prepare(position, n)
+        tokens = self.tokenizer.batch(self.source.captions(made, position), TOKENS, self.longest)
+        return position, tokens, made if self.with_pictures else None
+
+
+def recipe(args: argparse.Namespace) -> Recipe:
+    """The generator of a world."""
+    latents, device = args.space == "latents", choose_device(args.device or "auto")
+    gpu = device.type == "cuda"
+    source = open_source(args.world, args.path)
+    net = load_autoencoder(f"autoencoder-{args.world}") if latents else None
+    if args.init:  # what the weights were trained with
+        start = load_weights(args.init, "flow").card
+        tokenizer, config = Tokenizer(start["tokenizer"]), config_from(DiTConfig, start["config"])
+    else:
+        tokenizer = source.tokenizer()
+        config = DiTConfig(text=TextEncoderConfig(vocabulary=len(tokenizer), longest=TOKENS))
+        if net is not None:
+            config = dataclasses.replace(config, channels=net.config.latent_channels)
+        else:
+            config = dataclasses.replace(config, channels=3, size=32, patch=4, predict="data")
+    keep = (0 if gpu else min(source.n, 120_000)) if args.scenes is None else args.scenes
+    stored: list[Tensor] = []
+
+    def finish(prepared: tuple[int, Tensor, Any], generator: torch.Generator) -> dict[str, Tensor]:
+        position, tokens, made = prepared
+        if made is None:  # the latents of all pictures, encoded when the first are asked for
+            if not stored:
+                stored.append(encode(source, keep, net, device))  # type: ignore[arg-type]
+            data = stored[0][(position + torch.arange(len(tokens), device=device)) % keep]
+        else:
+            data = source.images(made, device)
+            if net is not None:
+                with torch.inference_mode():
+                    data = net.to(device).encode(data).clone()
+        tokens = tokens.to(device, non_blocking=True)
+        return {"data": data, "tokens": drop_captions(tokens, DROP_CAPTION, generator)}
+
+    prepare = Batch(source, tokenizer, net is None or keep == 0, TOKENS if gpu else None)
+    batches = Ahead(prepare, finish, workers(args.device))
+    torch.manual_seed(0)
+    card: dict[str, Any] = {
+        "kind": "flow",
+        "world": args.world,
+        "config": dataclasses.asdict(config),
+        "space": args.space,
+        "tokenizer": tokenizer.merges,
+        "words": source.words(),
+        "sampler": {"steps": 16, "guidance": 3.0, "solver": "euler"},
+    }
+    schedule = TrainConfig(
+        images=profile.pick(ci=1_000, laptop=1_000_000, gpu=8_000_000),
+        batch_size=profile.pick(ci=32, laptop=128, gpu=1024),
+        learning_rate=profile.pick(ci=1e-3, laptop=1.5e-3, gpu=2e-3),
+        warmup_images=profile.pick(ci=100, laptop=12_800, gpu=300_000),
+        decay_fraction=0.5,
+        ema_half_life_images=profile.pick(ci=1_000, laptop=20_000, gpu=200_000),
+        log_every_images=profile.pick(ci=100, laptop=6_400, gpu=102_400),
+    )
+    fixed, built_on = {}, []
+    if net is not None:
+        card["autoencoder"] = dataclasses.asdict(net.config)
+        fixed["autoencoder"] = net.state_dict()
+        built_on.append(f"autoencoder-{args.world}")
+    return Recipe(
+        f"flow-{args.world}" if latents else f"flow-{args.world}-pixels",
+        "flow",
+        DiT(config),
+        flow_loss,
+        batches,
+        schedule,
+        card,
+        fixed=fixed,
+        data=source.about + (f", {keep:,} encoded once" if latents and keep else ""),
+        built_on=built_on,
+        callbacks=[Waiting(batches)],
+    )

@@ -1,0 +1,32 @@
+"""The judge, which reads scenes from pictures, to measure generators."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+import torch
+
+from course_utils.measure.judge_data import judge_batches
+from course_utils.models.judge import JudgeNetwork, judge_loss
+from course_utils.recipes import Recipe, only_shapes
+from course_utils.training import TrainConfig
+from course_utils.worlds.scenes import SEEDS
+
+
+def recipe(args: argparse.Namespace) -> Recipe:
+    """Judge A, on scenes and on what is none."""
+    only_shapes(args)
+    torch.manual_seed(0)
+    model = JudgeNetwork().to(memory_format=torch.channels_last)
+    config = TrainConfig(
+        images=320_000,
+        batch_size=128,
+        learning_rate=3e-3,
+        warmup_images=6_400,
+        decay_fraction=1.0,
+        ema_half_life_images=6_400,
+        log_every_images=6_400,
+    )
+    card = {"kind": "judge", "world": "shapes", "config": dataclasses.asdict(model.config)}
+    return Recipe("judge", "judge", model, judge_loss, judge_batches(SEEDS["judge"]), config, card)
