@@ -1,4 +1,4 @@
-"""The tokenizer and the text encoder: any text goes in and comes back, and padding is never heard."""
+"""The tokenizer: any text goes in and comes back."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import torch
 from small import captions, tokenizer
 
-from course_utils.language.text_encoder import Attention, TextEncoder, TextEncoderConfig, attend
 from course_utils.language.tokenizer import EMPTY, PAD, Tokenizer
+from course_utils.models.text_encoder import TextEncoderConfig
 from course_utils.worlds.captions import training_caption
 from course_utils.worlds.scenes import SEEDS, scenes
 
@@ -88,68 +88,3 @@ def test_captions_fit_into_the_text_encoder():
     longest = TextEncoderConfig().longest
     batch = scenes(SEEDS["validation"], 0, 600, things=3).scenes
     assert max(len(large.encode(training_caption(s, i))) for i, s in enumerate(batch)) < 0.8 * longest
-
-
-@pytest.fixture(scope="module")
-def encoder() -> TextEncoder:
-    torch.manual_seed(0)
-    return TextEncoder(TextEncoderConfig(vocabulary=400, longest=40, width=16, depth=2, heads=2)).eval()
-
-
-def test_padding_is_not_heard(encoder):
-    torch.manual_seed(1)
-    tokens = torch.randint(2, 400, (3, 9))
-    tokens[1, 5:] = PAD
-    alone, seen, summary = encoder(tokens)
-    registers = encoder.config.registers
-    assert seen.shape == (3, 1, 1, registers + 9)
-    assert seen[1, 0, 0].tolist() == [True] * (registers + 5) + [False] * 4
-    wide, _, same = encoder(torch.nn.functional.pad(tokens, (0, 20)))
-    there = seen[:, 0, 0]
-    assert torch.allclose(wide[:, : registers + 9][there], alone[there], atol=1e-5)
-    short, _, again = encoder(tokens[1:2, :5])
-    assert torch.allclose(short[0], alone[1, : registers + 5], atol=1e-5)
-    assert torch.allclose(same, summary, atol=1e-5) and torch.allclose(again[0], summary[1], atol=1e-5)
-
-
-def test_each_text_is_read_by_itself_and_in_order(encoder):
-    torch.manual_seed(2)
-    tokens = torch.randint(2, 400, (4, 7))
-    together, _, _ = encoder(tokens)
-    for i in range(4):
-        assert torch.allclose(encoder(tokens[i : i + 1])[0][0], together[i], atol=1e-5)
-    swapped = tokens.clone()
-    swapped[:, [1, 4]] = tokens[:, [4, 1]]
-    assert (encoder(swapped)[0] - together)[:, 0].abs().max() > 1e-3  # "red … blue" is not "blue … red"
-    assert encoder(torch.full((2, 1), EMPTY))[0].isfinite().all()
-
-
-def test_attention_equals_the_formula():
-    torch.manual_seed(3)
-    attention = Attention(8, 2, source_width=6)
-    x, source = torch.randn(2, 5, 8), torch.randn(2, 4, 6)
-    seen = torch.tensor([[True, True, True, True], [True, False, True, False]])[:, None, None]
-    k, v = (source @ attention.kv.weight.T).chunk(2, -1)
-    q = x @ attention.q.weight.T
-    heads = []
-    for part in (slice(0, 4), slice(4, 8)):
-        score = q[..., part] @ k[..., part].transpose(1, 2) / 2  # the root of 4 numbers a head
-        weight = score.masked_fill(~seen[:, 0], -torch.inf).softmax(-1)
-        heads.append(weight @ v[..., part])
-    assert torch.allclose(attention(x, source, seen), attention.out(torch.cat(heads, -1)), atol=1e-5)
-
-
-@pytest.mark.parametrize("masked", [False, True])
-def test_attention_in_bfloat16_is_the_fused_kernel_within_its_rounding_with_gradients(masked):
-    torch.manual_seed(4)
-    seen = (torch.arange(7) < torch.tensor([[7], [3]]))[:, None, None] if masked else None
-    found = []
-    for dtype in (torch.bfloat16, torch.float32):  # written out; PyTorch's
-        torch.manual_seed(5)
-        q, k, v = (torch.randn(2, 3, n, 8).bfloat16().to(dtype).requires_grad_() for n in (5, 7, 7))
-        out = attend(q, k, v, seen)
-        assert out.dtype == dtype
-        out.float().square().sum().backward()
-        found.append([out.float(), *(x.grad.float() for x in (q, k, v))])
-    for ours, reference in zip(*found, strict=True):
-        assert (ours - reference).abs().max() < 0.03 * reference.abs().max()
