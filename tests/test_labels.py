@@ -87,6 +87,9 @@ def test_what_was_labelled_twice(everything):
     twice = [e for e in json.loads(module.LABELS.read_text(encoding="utf-8")) if "again" in e]
     assert len(twice) == 60 and sum(e["again"] == e["answer"] for e in twice) == 58, "as the card says"
     assert not [e for e in twice if {e["again"], e["answer"]} == {"right", "wrong"}]
+    both = [e for e in json.loads(module.LABELS.read_text(encoding="utf-8")) if "second" in e]
+    assert len(both) == 370 and sum(e["second"] == e["answer"] for e in both) == 317, "as the card says"
+    assert [e["number"] for e in both if {e["second"], e["answer"]} == {"right", "wrong"}] == [282]
 
 
 @pytest.mark.parametrize("damage", ["missing", "another picture", "too few", "no grid", "no JSON", "no sum"])
