@@ -35,7 +35,8 @@ HELD_OUT_COMBINATIONS = frozenset(
     }
 )
 
-# Who draws from which endless list of scenes. Nothing is trained on `validation` (for choices) or `test` (for results).
+# Who draws from which endless list of scenes. Nothing is trained on `validation` (for choices), `test` (for results) or
+# `labels` (the pictures that were labelled by eye).
 SEEDS = {
     "autoencoder": 101,
     "judge": 102,
@@ -43,6 +44,7 @@ SEEDS = {
     "flow": 104,
     "validation": 201,
     "test": 301,
+    "labels": 401,
 }
 
 UNIT = 1 << 16  # positions and radii are integers in 1/65536 of the picture's width
