@@ -1,348 +1,312 @@
-"""Judge B: reads a picture by drawing it again. Nothing here is learned.
+"""Judge B reads a picture by drawing it again. Nothing in it is learned.
 
-It searches for the scene whose drawing comes nearest to the picture: first the background, then one thing after another, until
-nothing coloured is left. A picture is readable if the best drawing is near, if what is left over is little, and if every
-drawing with another shape, fill, colour, size or background is clearly farther away. All sizes are in pixels.
+It searches for the scene whose drawing comes nearest to the picture: the background, then one thing after another until
+nothing coloured is left, each tried in every shape, fill and colour. A picture is readable if the best drawing comes near,
+if little is left over, and if every drawing with another shape, fill, colour, size or background is clearly farther away.
+Lengths are in pixels, colours in the opponent coordinates of `redraw`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_utils.common import CourseError
 from course_utils.measure.judge import Reading
-from course_utils.worlds.render import _RGB, _look_up, _rotate, _table
-from course_utils.worlds.scenes import BACKGROUNDS, COLOURS, FILLS, SHAPES, SIZES, Scene, Thing, place_of, relation_of
+from course_utils.measure.redraw import OPPONENT, PIXELS, SHARP, SOFT, Ground, blur, descend, fit_ground, noise_of
+from course_utils.worlds.render import RGB, distance_table, look_up, rotate
+from course_utils.worlds.scenes import COLOURS, FILLS, SHAPES, SIZES, Scene, Thing, place_of, relation_of
 
-PIXELS, WINDOW = 32, 21
 MOST = 4  # things looked for; a scene has at most three
-BETWEEN = 0.176 * PIXELS  # the radius between small (up to 0.157) and large (from 0.195)
-SOLID, OUTLINED, STRIPED = range(3)
-# Lightness counts half: things are coloured and backgrounds are grey, so colour tells them apart, whatever the pattern does.
-OPPONENT = torch.tensor([[0.5 / 3**0.5] * 3, [2**-0.5, -(2**-0.5), 0.0], [6**-0.5, 6**-0.5, -2 * 6**-0.5]])
+BETWEEN = 0.176 * PIXELS  # radii: small things reach to 0.157, large ones begin at 0.195
+FAINTEST = 0.5  # what the best template must explain, in squared colour, to be a thing
+WINDOW = 21  # pixels around a thing that are compared
+SOLID, OUTLINED, STRIPED = range(len(FILLS))
+_TURN = math.radians(17)
+#    of a thing:       x      y      radius          rotation blur  tilt and phase of the stripes
+LOW = torch.tensor([0.0, 0.0, 0.115 * PIXELS, -_TURN, SHARP, -9.0, -9.0])
+HIGH = torch.tensor([32.0, 32.0, 0.240 * PIXELS, _TURN, SOFT, 9.0, 9.0])
 
-#            x      y      radius              rotation        blur  tilt  phase   of a thing
-LOW = torch.tensor([0.0, 0.0, 0.115 * PIXELS, -math.radians(17), 0.2, -9.0, -9.0])
-HIGH = torch.tensor([32.0, 32.0, 0.24 * PIXELS, math.radians(17), 0.95, 9.0, 9.0])
 
+@dataclass(frozen=True)
+class Limits:
+    """What a readable picture keeps; chosen on real and on malformed scenes, none drawn by a generator.
 
-def descend(residuals: Callable[[Tensor, Tensor], Tensor], start: Tensor, low: Tensor, high: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Least squares for H hypotheses side by side: (H, P) parameters within bounds and (H,) sums of squares.
-
-    residuals(parameters (H, P), which (H,)) -> (H, M). The method of Levenberg and Marquardt with numerical derivatives.
+    residual, leftover and background_residual are the most, margin, size and background_margin the least, that is allowed.
+    Their meanings stand with `Fit.numbers`, which has the same names.
     """
-    p, (h, n) = start.clamp(low, high), start.shape
-    which = torch.arange(h)
-    step = (high - low).clamp(max=1.0) * 0.02
-    r = residuals(p, which)
-    error, damping = r.square().sum(1), torch.full((h, 1), 1e-2)
-    for _ in range(steps):
-        moved = (p[:, None] + torch.diag(step)).flatten(0, 1)
-        slope = (residuals(moved, which.repeat_interleave(n)).unflatten(0, (h, n)) - r[:, None]) / step[:, None]  # (H, P, M)
-        hessian = slope @ slope.mT
-        diagonal = hessian.diagonal(dim1=1, dim2=2)
-        hessian = hessian + torch.diag_embed(damping * diagonal + 1e-4)
-        new = (p - torch.linalg.solve(hessian, slope @ r[..., None])[..., 0]).clamp(low, high)
-        new_r = residuals(new, which)
-        new_error = new_r.square().sum(1)
-        better = new_error < error
-        p, r = torch.where(better[:, None], new, p), torch.where(better[:, None], new_r, r)
-        error = torch.where(better, new_error, error)
-        damping = torch.where(better[:, None], damping / 4, damping * 6).clamp(1e-5, 1e4)
-    return p, error
 
-
-def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """(..., S, S) smoothed with a Gaussian of (...) pixels."""
-    ticks = torch.arange(images.shape[-1])
-    taps = (-torch.tensor([0.0, 1.0, 4.0, 9.0, torch.inf]) / (2 * sigma[..., None].square())).exp()  # nothing beyond three
-    taps = taps / (2 * taps.sum(-1, keepdim=True) - 1)
-    kernel = taps[..., (ticks[:, None] - ticks).abs().clamp(max=4)]
-    return kernel @ images @ kernel
-
-
-# ------------------------------------------------------------------------------------------------------------- the models
-
-
-def cover(p: Tensor, shape: Tensor, fill: Tensor, corner: Tensor, size: int = WINDOW) -> tuple[Tensor, Tensor]:
-    """How much of each pixel a thing covers, and how much paint is there (less on dark stripes): two (H, size, size)."""
-    x, y, radius, rotation = p.T[:4, :, None, None]
-    ticks = torch.arange(size) + 0.5
-    u, v = _rotate(ticks[None, None] + corner[0] - x, ticks[None, :, None] + corner[1] - y, rotation)
-    distance = _look_up(_table(), u / radius, v / radius, shape[:, None, None].float()) * radius
-    stroke = 0.042 * PIXELS / 2
-    distance = torch.where((fill == OUTLINED)[:, None, None], (distance + stroke).abs() - stroke, distance)
-    covered = (0.5 - distance).clamp(0, 1)
-    if p.shape[1] == 5:
-        covered = blur(covered, p[:, 4])
-        return covered, covered
-    along, _ = _rotate(u, v, p[:, 5, None, None])
-    wave = torch.cos(2 * math.pi * (along / (0.125 * PIXELS) + p[:, 6, None, None]))
-    dark = 0.68 * (0.5 + wave * 0.125 * PIXELS / 4).clamp(0, 1) * (fill == STRIPED)[:, None, None]
-    return blur(covered, p[:, 4]), blur(covered * (1 - dark), p[:, 4])
-
-
-def pattern(p: Tensor, kind: Tensor) -> Tensor:
-    """(H, 32, 32) in [0, 1]: checks (kind 3) or dots (kind 4) with parameters cell, tilt, phase across, phase down, blur."""
-    cell, tilt, across, down, _ = p.T[:, :, None, None]
-    ticks = torch.arange(PIXELS) + 0.5
-    u, v = _rotate(ticks[None, None], ticks[None, :, None], tilt)
-    u, v = u / cell + across, v / cell + down
-    checks = (0.5 + torch.sin(math.pi * u) * torch.sin(math.pi * v) * cell / 2).clamp(0, 1)
-    near = (u % 1 - 0.5).square() + (v % 1 - 0.5).square()
-    dots = (0.5 - (near.sqrt() - 0.23) * cell).clamp(0, 1)
-    return blur(torch.where((kind == 3)[:, None, None], checks, dots), p[:, 4])
-
-
-@cache
-def palette() -> Tensor:
-    """(8, 49, 3): what each named colour may look like, in opponent coordinates."""
-    light, pale = torch.linspace(0.86, 1, 7)[:, None, None, None], torch.linspace(0, 0.1, 7)[:, None, None]
-    rgb = torch.from_numpy(_RGB).float() * light * (1 - pale) + pale
-    return rgb.permute(2, 0, 1, 3).flatten(1, 2) @ OPPONENT.T
-
-
-@cache
-def templates() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Things to look for: covers (T, 19, 19), their parameters (T, 7), shapes and fills (T,)."""
-    radii, turns = (0.135, 0.145, 0.155, 0.2, 0.21, 0.22), (-12, -6, 0, 6, 12)
-    rows = [(s, f, r, a) for s in range(len(SHAPES)) for f in (SOLID, OUTLINED) for r in radii for a in turns]
-    shape, fill = torch.tensor([r[:2] for r in rows]).T
-    p = torch.tensor([[9.5, 9.5, r * PIXELS, math.radians(a), 0.5, 0, 0] for _, _, r, a in rows])
-    return cover(p, shape, fill, torch.zeros(2), 19)[0], p, shape, fill
-
-
-# --------------------------------------------------------------------------------------------------------- the background
+    residual: float = 0.12
+    margin: float = 1.2
+    size: float = 0.15
+    leftover: float = 1.0
+    background_margin: float = 0.03
+    background_residual: float = 0.08
 
 
 @dataclass(frozen=True)
-class Ground:
-    """A background: its picture (3, 32, 32) in opponent coordinates, its name, how clearly it has it and how well it fits."""
+class FittedThing:
+    """A thing as it was drawn again: its words, parameters (7,), cover (32, 32) and paint (3, 32, 32), and how well it fits.
 
-    picture: Tensor
-    name: str
-    margin: float
-    residual: float
+    residual: what the picture does otherwise, as a share of the thing's energy. margins: for shape, fill and colour, how
+    much larger that share would be with another one. hypotheses: parameters, shapes and fills of all that was tried.
+    """
 
-
-@cache
-def waves() -> tuple[Tensor, Tensor, Tensor]:
-    """First harmonics of both patterns for all cells and tilts: (G, 5, 1024), kinds (G,), cells and tilts (G, 2)."""
-    rows = [(k, c, t) for k in (3, 4) for c in torch.linspace(4.6, 8.2, 13) for t in torch.arange(24) * math.pi / 48]
-    rows = [r for r in rows if (r[0] == 3 and r[1] < 7.1) or (r[0] == 4 and r[1] > 5.7)]
-    kind, cell, tilt = (torch.tensor([float(r[i]) for r in rows]) for i in range(3))
-    ticks = torch.arange(PIXELS) + 0.5
-    u, v = _rotate(ticks[None, None], ticks[None, :, None], tilt[:, None, None])
-    turn = torch.where(kind == 3, math.pi, 2 * math.pi) / cell
-    u, v = u * turn[:, None, None], v * turn[:, None, None]
-    checks = [u.sin() * v.sin(), u.sin() * v.cos(), u.cos() * v.sin(), u.cos() * v.cos()]
-    dots = [u.cos(), -u.sin(), v.cos(), -v.sin()]
-    basis = torch.where((kind == 3)[:, None, None, None], torch.stack(checks, 1), torch.stack(dots, 1))
-    return torch.cat([torch.ones_like(basis[:, :1]), basis], 1).flatten(2), kind, torch.stack([cell, tilt], 1)
-
-
-def fit_ground(y: Tensor, weight: Tensor) -> Ground:
-    """The background of a picture y (3, 32, 32), in opponent coordinates, from the pixels that count (32, 32)."""
-    w, total = weight.flatten(), weight.sum()
-    plain = (y * weight).sum((1, 2)) / total
-    light = (y[0] - plain[0]).flatten()
-    basis, kind, grid = waves()
-    gram, along = (basis * w) @ basis.mT, (basis * w) @ light
-    parts = torch.linalg.solve(gram + 1e-3 * torch.eye(5), along)
-    explained = (parts * along).sum(1)
-    best = torch.cat([torch.where(kind == k, explained, -1.0).topk(5).indices for k in (3, 4)])
-    k, a = kind[best], parts[best, 1:].unflatten(1, (2, 2))
-    u, _, vh = torch.linalg.svd(a)
-    phase = torch.where((k == 3)[:, None], torch.atan2(torch.stack([u[:, 1, 0], vh[:, 0, 1]], 1), torch.stack([u[:, 0, 0], vh[:, 0, 0]], 1)) / math.pi,
-                        torch.atan2(a[..., 1], a[..., 0]) / (2 * math.pi))  # fmt: skip
-    start = torch.cat([grid[best], phase, torch.full((10, 1), 0.5)], 1)
-    start = torch.cat([start, start + torch.tensor([0, 0, 0.5, 0.5, 0])])
-    k = k.repeat(2)
-
-    def drawn(p: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-        ink = pattern(p, k[which]).flatten(1)
-        ink = ink - (ink * w).sum(1, keepdim=True) / total
-        change = (ink * w * light).sum(1, keepdim=True) / (ink.square() * w).sum(1, keepdim=True).clamp_min(1e-3)
-        return ink * change, light
-
-    low, high = torch.tensor([4.2, -0.2, -9, -9, 0.2]), torch.tensor([8.6, 1.8, 9, 9, 0.95])
-    residuals = lambda p, which: (light - drawn(p, which)[0]) * w.sqrt()  # noqa: E731
-    p, error = descend(residuals, start, low, high, 3)
-    keep = torch.cat([torch.where(k == kk, error, 1e9).topk(2, largest=False).indices for kk in (3, 4)])
-    k = k[keep]
-    p, error = descend(residuals, p[keep], low, high, 8)
-    flat = (light.square() * w).sum()
-    checks, dots = error[k == 3].min(), error[k == 4].min()
-    patterned = (flat - torch.minimum(checks, dots)) / (flat + total * 0.01**2)  # a variance of 0.01² is grain, no pattern
-    picture = plain[:, None, None].expand(3, PIXELS, PIXELS).clone()
-    if patterned > 0.4:
-        i = int(error.argmin())
-        picture[0] += drawn(p[i : i + 1], torch.tensor([i]))[0].view(PIXELS, PIXELS)
-        margin = min(float(patterned - 0.4), float((checks - dots).abs() / flat))
-        return Ground(picture, BACKGROUNDS[int(k[i])], margin, float(error[i] / total) ** 0.5)
-    tone = float(plain[0]) / 0.5 / 3**0.5
-    name = "black" if tone < 0.29 else "grey" if tone < 0.75 else "white"
-    margin = min(0.4 - float(patterned), abs(tone - 0.29), abs(tone - 0.75))
-    return Ground(picture, name, margin, float(flat / total) ** 0.5)
-
-
-# ------------------------------------------------------------------------------------------------------------- the things
-
-
-@dataclass(frozen=True)
-class Found:
-    """The best thing for a place: parameters, kind, paint, and how much worse everything else is, in shares of its energy."""
-
-    p: Tensor
     thing: Thing
-    covered: Tensor  # (32, 32)
-    painted: Tensor  # (3, 32, 32)
+    p: Tensor
+    covered: Tensor
+    painted: Tensor
     residual: float
     margins: dict[str, float]
-    hypotheses: tuple[Tensor, Tensor, Tensor]  # parameters, shapes, fills: where a second round begins
+    hypotheses: tuple[Tensor, Tensor, Tensor]
 
     def over(self, canvas: Tensor) -> Tensor:
         return canvas * (1 - self.covered) + self.painted
 
 
-def look(rest: Tensor, things: list[Found]) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
-    """Where the next thing is, in what was not explained yet (3, 32, 32): starts for all shapes and fills, and its gain."""
-    bank, p, shape, fill = templates()
-    hits = F.conv2d(rest[1:, None], bank[:, None], padding=9)  # (2, T, 32, 32)
-    gain = hits.square().sum(0) / bank.square().sum((1, 2))[:, None, None]
-    ticks = torch.arange(PIXELS) + 0.5
-    for thing in things:
-        x, y, radius = thing.p[:3]
-        gain = gain * ((ticks - x).square() + (ticks[:, None] - y).square() > (radius + 3).square())
-    at = int(gain.amax(0).argmax())
-    row, column = at // PIXELS, at % PIXELS
-    strength = float(gain[:, row, column].max())
-    near = gain[:, max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
-    value, place = near.flatten(1).max(1)
-    best = value.view(-1, 15).argmax(1) + torch.arange(0, len(bank), 15)  # one for each shape, fill and size
-    y, x = max(row - 2, 0) + place[best] // near.shape[2] + 0.5, max(column - 2, 0) + place[best] % near.shape[2] + 0.5
-    return torch.cat([torch.stack([x, y], 1), p[best, 2:]], 1), shape[best], fill[best], value, strength
-
-
-def fit_thing(y: Tensor, canvas: Tensor, starts: tuple[Tensor, Tensor, Tensor], reach: float | None, noise: float) -> Found:
-    """The best thing on a canvas (3, 32, 32): of all starts, a descent; of each shape and fill, the best."""
-    p, shape, fill = starts
-    centre = p[:, :2].mean(0)
-    corner = (centre - WINDOW / 2).round()
-    left, top = (int(v) + WINDOW for v in corner)
-    cut = lambda t: F.pad(t, (WINDOW,) * 4)[..., top : top + WINDOW, left : left + WINDOW]  # noqa: E731
-    target, below, weight = cut(y), cut(canvas), cut(torch.ones(PIXELS, PIXELS))
-    if reach is not None:
-        ticks = torch.arange(WINDOW) + 0.5
-        weight = weight * ((ticks + corner[0] - centre[0]).square() + (ticks[:, None] + corner[1] - centre[1]).square() < reach**2)
-
-    def fitted(p: Tensor, shape: Tensor, fill: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        covered, painted = cover(p, shape, fill, corner)
-        wanted = target - (1 - covered[:, None]) * below
-        ink = (painted.square() * weight).sum((1, 2)).clamp_min(1e-3)
-        paint = torch.einsum("hij,hcij->hc", painted * weight, wanted) / ink[:, None]
-        return ((wanted - painted[:, None] * paint[..., None, None]) * weight).flatten(1), paint, ink
-
-    def settle(p: Tensor, shape: Tensor, fill: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        p, error = p.clone(), torch.zeros(len(p))
-        for some, n in ((fill != STRIPED, 5), (fill == STRIPED, 7)):
-            if some.any():
-                s, f, low = shape[some], fill[some], LOW[:n].clone()
-                if n == 7:
-                    low[2] = BETWEEN  # stripes on small things cannot be seen at this size
-                p[some, :n], error[some] = descend(lambda p, i, s=s, f=f: fitted(p, s[i], f[i])[0], p[some, :n], low, HIGH[:n], steps)
-        return p, error
-
-    if reach is not None:  # the first round: stripes are found on the best poses of solid things
-        base, base_error = settle(p, shape, fill, 3)
-        large = ((fill == SOLID) & (p[:, 2] > BETWEEN)).nonzero()[:, 0]
-        turns = torch.cartesian_prod(torch.arange(12) * math.pi / 12, torch.arange(6) / 6)
-        tried = base[large].repeat_interleave(len(turns), 0)
-        tried[:, 5:] = turns.repeat(len(large), 1)
-        s = shape[large].repeat_interleave(len(turns))
-        error = fitted(tried, s, torch.full_like(s, STRIPED))[0].square().sum(1).view(len(large), -1)
-        best = error.argmin(1) + torch.arange(len(large)) * len(turns)
-        keep = base_error.view(-1, 2).argmin(1) + torch.arange(0, len(p), 2)
-        p = torch.cat([base[keep], tried[best]])
-        shape, fill = torch.cat([shape[keep], s[best]]), torch.cat([fill[keep], torch.full_like(best, STRIPED)])
-        order = (3 * shape + fill).argsort()
-        p, shape, fill = p[order], shape[order], fill[order]
-    p, error = settle(p, shape, fill, 5)
-    _, paint, ink = fitted(p, shape, fill)
-    away = (paint[:, None, None] - palette()).square().sum(3).min(2).values  # (24, 8)
-    energy = error[:, None] + ink[:, None] * away
-    signal = float(((target - below) * weight).square().sum())
-    table = energy.view(8, 3, 8)
-    best = int(table.argmin())
-    s, f, c = best // 24, best // 8 % 3, best % 8
-    i = 3 * s + f
-    least = float(table.min())
-    other = lambda dim, index: float(table.index_select(dim, torch.tensor([j for j in range(table.shape[dim]) if j != index])).min())  # noqa: E731
-    margins = {"shape": (other(0, s) - least) / signal, "fill": (other(1, f) - least) / signal, "colour": (other(2, c) - least) / signal}
-    margins["size"] = abs(float(p[i, 2]) - BETWEEN)
-    thing = Thing(SIZES[int(p[i, 2] > BETWEEN)], FILLS[f], COLOURS[c], SHAPES[s])
-    whole, painted = cover(p[i : i + 1], shape[i : i + 1], fill[i : i + 1], torch.zeros(2), PIXELS)
-    residual = max(0.0, least - noise * float(weight.sum())) / signal
-    return Found(p[i], thing, whole[0], painted * paint[i][:, None, None], residual, margins, (p, shape, fill))
-
-
 @dataclass(frozen=True)
 class Fit:
+    """The drawing that comes nearest to a picture: (3, 32, 32) in [0, 1], and what it consists of."""
+
     picture: Tensor
     ground: Ground
-    things: tuple[Found, ...]
+    things: tuple[FittedThing, ...]
     leftover: float
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The raw numbers that `Limits` judges.
 
-FOUND = 0.5
+        residual: the worst thing's, a share. margin: the least of all margins of a thing over its residual (a share of
+        0.003 is added: grain). size: pixels between a radius and the border of small and large. leftover: colour outside
+        the things, in pixels of a contrast of 0.4 within 5x5. background_margin, background_residual: see `Ground`.
+        """
+        return {
+            "residual": max((t.residual for t in self.things), default=1.0),
+            "margin": min((min(t.margins.values()) / (t.residual + 0.003) for t in self.things), default=0.0),
+            "size": min((abs(float(t.p[2]) - BETWEEN) for t in self.things), default=0.0),
+            "leftover": self.leftover,
+            "background_margin": self.ground.margin,
+            "background_residual": self.ground.residual,
+        }
+
+    @property
+    def scene(self) -> Scene | None:
+        """The scene that was drawn, readable or not; None if it has no thing or more than three."""
+        things, place, relation = [t.thing for t in self.things], None, None
+        if not 1 <= len(things) < MOST:
+            return None
+        at = [(float(t.p[0]) / PIXELS, float(t.p[1]) / PIXELS) for t in self.things]
+        if len(things) == 1:
+            place = place_of(*at[0])
+        if len(things) == 2:
+            relation, swapped = relation_of(at[1][0] - at[0][0], at[1][1] - at[0][1])
+            things = things[::-1] if swapped else things
+        return Scene(tuple(things), place, relation, self.ground.name)
+
+    def reading(self, limits: Limits) -> Reading:
+        """The scene if every number keeps its limit; certainty is 1/2 where the worst is at its limit, 0 or 1 far from it."""
+        if self.scene is None:
+            return Reading(None, 0.0)
+        certainty = 1.0
+        for name, limit in asdict(limits).items():
+            ratio = (self.numbers[name] / limit) ** 2
+            least = name in ("margin", "size", "background_margin")
+            certainty = min(certainty, ratio / (1 + ratio) if least else 1 / (1 + ratio))
+        return Reading(self.scene if certainty >= 0.5 else None, certainty)
 
 
-@torch.inference_mode()
-def fit(image: Tensor) -> Fit:
+class SceneFitter:
+    """Judge B: reads pictures of the world `shapes` at 32x32, one after the other, about half a second each on one core.
+
+    Small striped things, which cannot be seen at this size, are not looked for.
+    """
+
+    def __init__(self, limits: Limits | None = None):
+        self.limits = limits or Limits()
+
+    def read(self, images: Tensor) -> list[Reading]:
+        """A reading for each of the pictures (N, 3, 32, 32) in [0, 1]. Raises CourseError for another shape."""
+        return [fit.reading(self.limits) for fit in self.fit(images)]
+
+    @torch.inference_mode()
+    def fit(self, images: Tensor) -> list[Fit]:
+        """The nearest drawing of each of the pictures (N, 3, 32, 32) in [0, 1]. Raises CourseError for another shape."""
+        if images.shape[1:] != (3, PIXELS, PIXELS):
+            raise CourseError(f"These pictures are {tuple(images.shape)}: give (N, 3, {PIXELS}, {PIXELS}) in [0, 1].")
+        return [_fit(image) for image in images.float().cpu()]
+
+
+def _fit(image: Tensor) -> Fit:
     y = torch.einsum("ab,bij->aij", OPPONENT, image)
-    colour = (y[1:] - y[1:].flatten(1).median(1).values[:, None, None]).square().sum(0).sqrt()
-    weight = (F.max_pool2d(colour[None, None], 3, 1, 1)[0, 0] < 0.08).float()
-    ground = fit_ground(y, weight + 1e-3)
-    things: list[Found] = []
-    canvas = ground.picture
+    colour = y[1:] - y[1:].flatten(1).median(1).values[:, None, None]
+    bare = F.max_pool2d(colour.square().sum(0, keepdim=True).sqrt(), 3, 1, 1)[0] < 0.08
+    canvas = fit_ground(y, bare + 1e-3).picture
+    things: list[FittedThing] = []
     for _ in range(MOST):
-        p, shape, fill, value, strength = look(y - canvas, things)
-        if strength < FOUND:
+        starts, reach, gain = look(y - canvas, things)
+        if gain < FAINTEST:
             break
-        bank = templates()
-        reach = float(bank[1][value.argmax(), 2]) + 2.5
-        things.append(fit_thing(y, canvas, (p, shape, fill), reach, 0.0))
+        things.append(fit_thing(y, canvas, with_stripes(y, canvas, starts, reach), reach))
         canvas = things[-1].over(canvas)
-    if things:
-        covered = torch.stack([t.covered for t in things]).sum(0)
-        ground = fit_ground(y, (F.max_pool2d(covered[None], 3, 1, 1)[0] < 0.02) + 1e-3)
+    noise = noise_of(y - canvas)
+    # Once more, now that everything else is known.
+    bare = (
+        F.max_pool2d(sum((t.covered for t in things), torch.zeros_like(bare, dtype=y.dtype))[None], 3, 1, 1)[0] < 0.02
+    )
+    ground = fit_ground(y, bare + 1e-3)
     for i, thing in enumerate(things):
         canvas = ground.picture
         for other in things[:i] + things[i + 1 :]:
             canvas = other.over(canvas)
-        things[i] = fit_thing(y, canvas, thing.hypotheses, None, 0.0)
+        things[i] = fit_thing(y, canvas, thing.hypotheses, float(thing.p[2]) + 3, noise, polish=6)
     canvas = ground.picture
     for thing in things:
         canvas = thing.over(canvas)
-    rest = (y - canvas)[1:].square().sum(0)
-    leftover = float(F.avg_pool2d(rest[None], 5, 1).max()) * 25 / 0.4**2
-    return Fit(torch.einsum("ab,bij->aij", torch.linalg.inv(OPPONENT), canvas), ground, tuple(things), leftover)
+    rest = ((y - canvas)[1:].square().sum(0) - noise[1:].sum()) * bare
+    leftover = max(0.0, 25 * float(F.avg_pool2d(rest[None], 5, 1).max())) / 0.4**2
+    picture = torch.einsum("ab,bij->aij", torch.linalg.inv(OPPONENT), canvas).clamp(0, 1)
+    return Fit(picture, ground, tuple(things), leftover)
 
 
-def scene_of(f: Fit) -> Scene | None:
-    if not 1 <= len(f.things) <= 3:
-        return None
-    ts, place, relation = [t.thing for t in f.things], None, None
-    at = [t.p[:2] / PIXELS for t in f.things]
-    if len(ts) == 1:
-        place = place_of(float(at[0][0]), float(at[0][1]))
-    if len(ts) == 2:
-        relation, swapped = relation_of(*(at[1] - at[0]).tolist())
-        ts = ts[::-1] if swapped else ts
-    return Scene(tuple(ts), place, relation, f.ground.name)
+def cover(p: Tensor, shape: Tensor, fill: Tensor, corner: Tensor, size: int = WINDOW) -> tuple[Tensor, Tensor]:
+    """How much things cover of each pixel, and how much paint is there (less on dark stripes): two (H, size, size).
+
+    p: (H, 7), or (H, 5) where nothing is striped; corner: of the window, (2,). It draws what `render` draws, with a blur.
+    """
+    x, y, radius, rotation = p.T[:4, :, None, None]
+    ticks = torch.arange(size) + 0.5
+    u, v = rotate(ticks[None, None] + corner[0] - x, ticks[None, :, None] + corner[1] - y, rotation)
+    distance = look_up(distance_table(), u / radius, v / radius, shape[:, None, None].float()) * radius
+    half = 0.042 * PIXELS / 2
+    distance = torch.where((fill == OUTLINED)[:, None, None], (distance + half).abs() - half, distance)
+    covered = (0.5 - distance).clamp(0, 1)
+    if p.shape[1] == 5:
+        covered = blur(covered, p[:, 4])
+        return covered, covered
+    along, _ = rotate(u, v, p[:, 5, None, None])
+    wave = torch.cos(2 * math.pi * (along / (0.125 * PIXELS) + p[:, 6, None, None]))
+    dark = 0.68 * (0.5 + wave * 0.125 * PIXELS / 4).clamp(0, 1) * (fill == STRIPED)[:, None, None]
+    return blur(covered, p[:, 4]), blur(covered * (1 - dark), p[:, 4])
+
+
+@cache
+def palette() -> Tensor:
+    """(8, 49, 3): what each named colour may look like."""
+    light, pale = torch.linspace(0.86, 1, 7)[:, None, None, None], torch.linspace(0, 0.1, 7)[:, None, None]
+    rgb = torch.from_numpy(RGB).float() * light * (1 - pale) + pale  # (7, 7, 8, 3)
+    return rgb.permute(2, 0, 1, 3).flatten(1, 2) @ OPPONENT.T
+
+
+@cache
+def templates() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Things to look for: covers (T, 19, 19), parameters (T, 5), shapes and fills (T,); 15 of each shape, fill and size."""
+    radii, turns = (0.135, 0.145, 0.155, 0.2, 0.21, 0.22), (-12, -6, 0, 6, 12)
+    rows = [(s, f, r, a) for s in range(len(SHAPES)) for f in (SOLID, OUTLINED) for r in radii for a in turns]
+    shape, fill = torch.tensor([row[:2] for row in rows]).T
+    p = torch.tensor([[9.5, 9.5, r * PIXELS, math.radians(a), 0.5] for _, _, r, a in rows])
+    return cover(p, shape, fill, torch.zeros(2), 19)[0], p, shape, fill
+
+
+Hypotheses = tuple[Tensor, Tensor, Tensor]  # parameters (H, 7), shapes (H,), fills (H,)
+
+
+def look(rest: Tensor, things: list[FittedThing]) -> tuple[Hypotheses, float, float]:
+    """Where the next thing is, in what is not explained yet (3, 32, 32): starts, how far the thing reaches, what it explains."""
+    bank, p, shape, fill = templates()
+    hits = F.conv2d(rest[1:, None], bank[:, None], padding=bank.shape[-1] // 2)  # (2, T, 32, 32)
+    gain = hits.square().sum(0) / bank.square().sum((1, 2))[:, None, None]
+    ticks = torch.arange(PIXELS) + 0.5
+    for x, y, radius in (thing.p[:3] for thing in things):
+        gain *= (ticks - x).square() + (ticks[:, None] - y).square() > (radius + 3).square()
+    at = int(gain.amax(0).argmax())
+    top, left = max(at // PIXELS - 2, 0), max(at % PIXELS - 2, 0)
+    near = gain[:, top : at // PIXELS + 3, left : at % PIXELS + 3]
+    value, place = near.flatten(1).max(1)
+    best = value.view(-1, 15).argmax(1) + torch.arange(0, len(bank), 15)  # of each shape, fill and size
+    xy = torch.stack([left + place[best] % near.shape[2], top + place[best] // near.shape[2]], 1) + 0.5
+    start = torch.cat([xy, p[best, 2:], torch.zeros(len(best), 2)], 1)
+    return (start, shape[best], fill[best]), float(p[value.argmax(), 2]) + 2.5, float(value.max())
+
+
+class _Window:
+    """A thing's surroundings: what the picture shows there, what lies below the thing, which pixels count."""
+
+    def __init__(self, y: Tensor, canvas: Tensor, p: Tensor, reach: float):
+        centre = p[:, :2].mean(0)
+        self.corner = (centre - WINDOW / 2).round()
+        left, top = (int(v) + WINDOW for v in self.corner)
+        ticks = torch.arange(WINDOW) + 0.5
+        (x, y0) = ticks + self.corner[0] - centre[0], ticks + self.corner[1] - centre[1]
+        self.target, self.below, inside = (
+            F.pad(t, (WINDOW,) * 4)[:, top : top + WINDOW, left : left + WINDOW]
+            for t in (y, canvas, torch.ones(1, PIXELS, PIXELS))
+        )
+        self.weight = inside[0] * (x.square() + y0[:, None].square() < reach**2)
+
+    def fitted(self, p: Tensor, shape: Tensor, fill: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What hypotheses leave (H, 3·21·21) in their best paint (H, 3), and how much paint each took (H,)."""
+        covered, painted = cover(p, shape, fill, self.corner)
+        wanted = self.target - (1 - covered[:, None]) * self.below
+        ink = (painted.square() * self.weight).sum((1, 2)).clamp_min(1e-3)
+        paint = torch.einsum("hij,hcij->hc", painted * self.weight, wanted) / ink[:, None]
+        return ((wanted - painted[:, None] * paint[..., None, None]) * self.weight).flatten(1), paint, ink
+
+    def settle(self, hypotheses: Hypotheses, steps: int) -> tuple[Tensor, Tensor]:
+        """Parameters and errors after a descent; what has no stripes has two parameters less."""
+        p, shape, fill = hypotheses
+        p, error = p.clone(), torch.zeros(len(p))
+        for some, n in ((fill != STRIPED, 5), (fill == STRIPED, 7)):
+            if some.any():
+                low = LOW[:n].clone()
+                low[2] = BETWEEN if n == 7 else low[2]  # small stripes cannot be seen
+                residuals = lambda p, i, s=shape[some], f=fill[some]: self.fitted(p, s[i], f[i])[0]  # noqa: E731
+                p[some, :n], error[some] = descend(residuals, p[some, :n], low, HIGH[:n], steps)
+        return p, error
+
+
+def with_stripes(y: Tensor, canvas: Tensor, starts: Hypotheses, reach: float) -> Hypotheses:
+    """24 hypotheses, one of each shape and fill: the better size, and the stripes that suit the large solid thing best."""
+    window = _Window(y, canvas, starts[0], reach)
+    p, error = window.settle(starts, 3)
+    large = torch.arange(1, len(p), 4)  # starts come as solid small, solid large, outlined small, outlined large
+    stripes = torch.cartesian_prod(torch.arange(18) * math.pi / 18, torch.arange(6) / 6)
+    tried = torch.cat([p[large, None, :5].expand(-1, len(stripes), -1), stripes.expand(len(large), -1, -1)], 2)
+    shape = starts[1][large]
+    every = shape.repeat_interleave(len(stripes))
+    fits = window.fitted(tried.flatten(0, 1), every, torch.full_like(every, STRIPED))[0].square().sum(1)
+    striped = tried[torch.arange(len(large)), fits.view(len(large), -1).argmin(1)]
+    better = p.view(-1, 2, 7)[torch.arange(len(p) // 2), error.view(-1, 2).argmin(1)].view(-1, 2, 7)  # (8, 2 fills, 7)
+    together = torch.cat([better, striped[:, None]], 1).flatten(0, 1)
+    return together, shape.repeat_interleave(len(FILLS)), torch.arange(len(FILLS)).repeat(len(SHAPES))
+
+
+def fit_thing(
+    y: Tensor, canvas: Tensor, starts: Hypotheses, reach: float, noise: Tensor | None = None, polish: int = 0
+) -> FittedThing:
+    """The thing that makes a canvas (3, 32, 32) most like the picture y there: of each shape, fill and colour, the best."""
+    window = _Window(y, canvas, starts[0], reach)
+    (p, error), (_, shape, fill) = window.settle(starts, 5), starts
+    if polish:
+        best = error.topk(6, largest=False).indices
+        p[best], error[best] = window.settle((p[best], shape[best], fill[best]), polish)
+    _, paint, ink = window.fitted(p, shape, fill)
+    away = (paint[:, None, None] - palette()).square().sum(3).amin(2)  # from each colour's nearest shade, (24, 8)
+    table = (error[:, None] + ink[:, None] * away).view(len(SHAPES), len(FILLS), len(COLOURS))
+    at = [int(v) for v in torch.unravel_index(table.argmin(), table.shape)]
+    grain = float(noise.sum() * window.weight.sum()) if noise is not None else 0.0
+    signal = max(float(((window.target - window.below) * window.weight).square().sum()) - grain, 1e-3)
+    margins = {}
+    for axis, name in enumerate(("shape", "fill", "colour")):
+        least = table.transpose(0, axis).flatten(1).amin(1)
+        margins[name] = (float(least.topk(2, largest=False).values[1]) - float(table.min())) / signal
+    i = at[0] * len(FILLS) + at[1]
+    covered, painted = (c[0] for c in cover(p[i, None], shape[i, None], fill[i, None], torch.zeros(2), PIXELS))
+    thing = Thing(SIZES[int(p[i, 2] > BETWEEN)], FILLS[at[1]], COLOURS[at[2]], SHAPES[at[0]])
+    residual = max(0.0, float(table.min()) - grain) / signal
+    return FittedThing(thing, p[i], covered, painted * paint[i, :, None, None], residual, margins, (p, shape, fill))
