@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -18,15 +17,26 @@ from torch import Tensor
 
 from course_utils.common import CourseError
 from course_utils.measure.judge import Reading
-from course_utils.measure.redraw import OPPONENT, PIXELS, SHARP, SOFT, Ground, blur, descend, fit_ground, noise_of
-from course_utils.worlds.render import RGB, distance_table, look_up, rotate
+from course_utils.measure.redraw import (
+    OPPONENT,
+    PIXELS,
+    SHARP,
+    SOFT,
+    STRIPED,
+    Ground,
+    cover,
+    descend,
+    fit_ground,
+    noise_of,
+    palette,
+    templates,
+)
 from course_utils.worlds.scenes import COLOURS, FILLS, SHAPES, SIZES, Scene, Thing, place_of, relation_of
 
 MOST = 4  # things looked for; a scene has at most three
 BETWEEN = 0.176 * PIXELS  # radii: small things reach to 0.157, large ones begin at 0.195
 FAINTEST = 0.5  # what the best template must explain, in squared colour, to be a thing
-WINDOW = 21  # pixels around a thing that are compared
-SOLID, OUTLINED, STRIPED = range(len(FILLS))
+ALIKE = 0.015  # drawings that differ by so small a share of a thing's energy look alike
 _TURN = math.radians(17)
 #    of a thing:       x      y      radius          rotation blur  tilt and phase of the stripes
 LOW = torch.tensor([0.0, 0.0, 0.115 * PIXELS, -_TURN, SHARP, -9.0, -9.0])
@@ -37,12 +47,14 @@ HIGH = torch.tensor([32.0, 32.0, 0.240 * PIXELS, _TURN, SOFT, 9.0, 9.0])
 class Limits:
     """What a readable picture keeps; chosen on real and on malformed scenes, none drawn by a generator.
 
-    residual, leftover and background_residual are the most, margin, size and background_margin the least, that is allowed.
-    Their meanings stand with `Fit.numbers`, which has the same names.
+    margin, size and background_margin are the least that is allowed, the others the most. Their meanings stand with
+    `Fit.numbers`, which has the same names.
     """
 
-    residual: float = 0.12
-    margin: float = 1.2
+    residual: float = 0.13
+    doubt: float = 0.22
+    margin: float = 0.6
+    colour: float = 0.5
     size: float = 0.15
     leftover: float = 1.0
     background_margin: float = 0.03
@@ -53,8 +65,10 @@ class Limits:
 class FittedThing:
     """A thing as it was drawn again: its words, parameters (7,), cover (32, 32) and paint (3, 32, 32), and how well it fits.
 
-    residual: what the picture does otherwise, as a share of the thing's energy. margins: for shape, fill and colour, how
-    much larger that share would be with another one. hypotheses: parameters, shapes and fills of all that was tried.
+    residual: what the picture does otherwise, as a share of the thing's energy. margin: how much larger that share is with
+    the next shape or fill. doubt: how far the picture is on the way from this drawing to one with another shape or fill: 0
+    at this one, 1/2 in the middle. colour: the distance to the named colour over that to the next. hypotheses: parameters,
+    shapes and fills of all that was tried.
     """
 
     thing: Thing
@@ -62,7 +76,9 @@ class FittedThing:
     covered: Tensor
     painted: Tensor
     residual: float
-    margins: dict[str, float]
+    doubt: float
+    margin: float
+    colour: float
     hypotheses: tuple[Tensor, Tensor, Tensor]
 
     def over(self, canvas: Tensor) -> Tensor:
@@ -82,13 +98,15 @@ class Fit:
     def numbers(self) -> dict[str, float]:
         """The raw numbers that `Limits` judges.
 
-        residual: the worst thing's, a share. margin: the least of all margins of a thing over its residual (a share of
-        0.003 is added: grain). size: pixels between a radius and the border of small and large. leftover: colour outside
-        the things, in pixels of a contrast of 0.4 within 5x5. background_margin, background_residual: see `Ground`.
+        residual, doubt and colour: the worst thing's (see `FittedThing`). margin: the least of a thing's margin over its
+        residual (and 0.003, for grain). size: pixels between a radius and the border of small and large. leftover: colour
+        outside the things, in pixels of a contrast of 0.4 within 5x5. background_margin, background_residual: see `Ground`.
         """
         return {
             "residual": max((t.residual for t in self.things), default=1.0),
-            "margin": min((min(t.margins.values()) / (t.residual + 0.003) for t in self.things), default=0.0),
+            "doubt": max((t.doubt for t in self.things), default=1.0),
+            "margin": min((t.margin / (t.residual + 0.003) for t in self.things), default=0.0),
+            "colour": max((t.colour for t in self.things), default=1.0),
             "size": min((abs(float(t.p[2]) - BETWEEN) for t in self.things), default=0.0),
             "leftover": self.leftover,
             "background_margin": self.ground.margin,
@@ -152,7 +170,7 @@ def _fit(image: Tensor) -> Fit:
         starts, reach, gain = look(y - canvas, things)
         if gain < FAINTEST:
             break
-        things.append(fit_thing(y, canvas, with_stripes(y, canvas, starts, reach), reach))
+        things.append(fit_thing(y, canvas, with_stripes(y, canvas, starts, reach), reach, torch.zeros(3), ((24, 4),)))
         canvas = things[-1].over(canvas)
     noise = noise_of(y - canvas)
     # Once more, now that everything else is known.
@@ -164,7 +182,7 @@ def _fit(image: Tensor) -> Fit:
         canvas = ground.picture
         for other in things[:i] + things[i + 1 :]:
             canvas = other.over(canvas)
-        things[i] = fit_thing(y, canvas, thing.hypotheses, float(thing.p[2]) + 3, noise, polish=6)
+        things[i] = fit_thing(y, canvas, thing.hypotheses, float(thing.p[2]) + 3, noise, ((12, 5), (6, 6)))
     canvas = ground.picture
     for thing in things:
         canvas = thing.over(canvas)
@@ -172,45 +190,6 @@ def _fit(image: Tensor) -> Fit:
     leftover = max(0.0, 25 * float(F.avg_pool2d(rest[None], 5, 1).max())) / 0.4**2
     picture = torch.einsum("ab,bij->aij", torch.linalg.inv(OPPONENT), canvas).clamp(0, 1)
     return Fit(picture, ground, tuple(things), leftover)
-
-
-def cover(p: Tensor, shape: Tensor, fill: Tensor, corner: Tensor, size: int = WINDOW) -> tuple[Tensor, Tensor]:
-    """How much things cover of each pixel, and how much paint is there (less on dark stripes): two (H, size, size).
-
-    p: (H, 7), or (H, 5) where nothing is striped; corner: of the window, (2,). It draws what `render` draws, with a blur.
-    """
-    x, y, radius, rotation = p.T[:4, :, None, None]
-    ticks = torch.arange(size) + 0.5
-    u, v = rotate(ticks[None, None] + corner[0] - x, ticks[None, :, None] + corner[1] - y, rotation)
-    distance = look_up(distance_table(), u / radius, v / radius, shape[:, None, None].float()) * radius
-    half = 0.042 * PIXELS / 2
-    distance = torch.where((fill == OUTLINED)[:, None, None], (distance + half).abs() - half, distance)
-    covered = (0.5 - distance).clamp(0, 1)
-    if p.shape[1] == 5:
-        covered = blur(covered, p[:, 4])
-        return covered, covered
-    along, _ = rotate(u, v, p[:, 5, None, None])
-    wave = torch.cos(2 * math.pi * (along / (0.125 * PIXELS) + p[:, 6, None, None]))
-    dark = 0.68 * (0.5 + wave * 0.125 * PIXELS / 4).clamp(0, 1) * (fill == STRIPED)[:, None, None]
-    return blur(covered, p[:, 4]), blur(covered * (1 - dark), p[:, 4])
-
-
-@cache
-def palette() -> Tensor:
-    """(8, 49, 3): what each named colour may look like."""
-    light, pale = torch.linspace(0.86, 1, 7)[:, None, None, None], torch.linspace(0, 0.1, 7)[:, None, None]
-    rgb = torch.from_numpy(RGB).float() * light * (1 - pale) + pale  # (7, 7, 8, 3)
-    return rgb.permute(2, 0, 1, 3).flatten(1, 2) @ OPPONENT.T
-
-
-@cache
-def templates() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Things to look for: covers (T, 19, 19), parameters (T, 5), shapes and fills (T,); 15 of each shape, fill and size."""
-    radii, turns = (0.135, 0.145, 0.155, 0.2, 0.21, 0.22), (-12, -6, 0, 6, 12)
-    rows = [(s, f, r, a) for s in range(len(SHAPES)) for f in (SOLID, OUTLINED) for r in radii for a in turns]
-    shape, fill = torch.tensor([row[:2] for row in rows]).T
-    p = torch.tensor([[9.5, 9.5, r * PIXELS, math.radians(a), 0.5] for _, _, r, a in rows])
-    return cover(p, shape, fill, torch.zeros(2), 19)[0], p, shape, fill
 
 
 Hypotheses = tuple[Tensor, Tensor, Tensor]  # parameters (H, 7), shapes (H,), fills (H,)
@@ -239,19 +218,20 @@ class _Window:
 
     def __init__(self, y: Tensor, canvas: Tensor, p: Tensor, reach: float):
         centre = p[:, :2].mean(0)
-        self.corner = (centre - WINDOW / 2).round()
-        left, top = (int(v) + WINDOW for v in self.corner)
-        ticks = torch.arange(WINDOW) + 0.5
+        self.size = size = 2 * math.ceil(reach) + 1
+        self.corner = (centre - size / 2).round()
+        left, top = (int(v) + size for v in self.corner)
+        ticks = torch.arange(size) + 0.5
         (x, y0) = ticks + self.corner[0] - centre[0], ticks + self.corner[1] - centre[1]
         self.target, self.below, inside = (
-            F.pad(t, (WINDOW,) * 4)[:, top : top + WINDOW, left : left + WINDOW]
+            F.pad(t, (size,) * 4)[:, top : top + size, left : left + size]
             for t in (y, canvas, torch.ones(1, PIXELS, PIXELS))
         )
         self.weight = inside[0] * (x.square() + y0[:, None].square() < reach**2)
 
     def fitted(self, p: Tensor, shape: Tensor, fill: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What hypotheses leave (H, 3·21·21) in their best paint (H, 3), and how much paint each took (H,)."""
-        covered, painted = cover(p, shape, fill, self.corner)
+        """What hypotheses leave (H, 3·size²) in their best paint (H, 3), and how much paint each took (H,)."""
+        covered, painted = cover(p, shape, fill, self.corner, self.size)
         wanted = self.target - (1 - covered[:, None]) * self.below
         ink = (painted.square() * self.weight).sum((1, 2)).clamp_min(1e-3)
         paint = torch.einsum("hij,hcij->hc", painted * self.weight, wanted) / ink[:, None]
@@ -287,26 +267,42 @@ def with_stripes(y: Tensor, canvas: Tensor, starts: Hypotheses, reach: float) ->
 
 
 def fit_thing(
-    y: Tensor, canvas: Tensor, starts: Hypotheses, reach: float, noise: Tensor | None = None, polish: int = 0
+    y: Tensor, canvas: Tensor, starts: Hypotheses, reach: float, noise: Tensor, rounds: tuple[tuple[int, int], ...]
 ) -> FittedThing:
-    """The thing that makes a canvas (3, 32, 32) most like the picture y there: of each shape, fill and colour, the best."""
+    """The thing that makes a canvas (3, 32, 32) most like the picture y there: of each shape, fill and colour, the best.
+
+    noise: variances (3,). rounds: how many of the hypotheses, the best, descend how many steps.
+    """
     window = _Window(y, canvas, starts[0], reach)
-    (p, error), (_, shape, fill) = window.settle(starts, 5), starts
-    if polish:
-        best = error.topk(6, largest=False).indices
-        p[best], error[best] = window.settle((p[best], shape[best], fill[best]), polish)
-    _, paint, ink = window.fitted(p, shape, fill)
+    p, shape, fill = (part.clone() for part in starts)
+    for few, steps in rounds:
+        best = window.fitted(p, shape, fill)[0].square().sum(1).topk(few, largest=False).indices
+        p[best], _ = window.settle((p[best], shape[best], fill[best]), steps)
+    rest, paint, ink = window.fitted(p, shape, fill)
+    error = rest.square().sum(1)
     away = (paint[:, None, None] - palette()).square().sum(3).amin(2)  # from each colour's nearest shade, (24, 8)
     table = (error[:, None] + ink[:, None] * away).view(len(SHAPES), len(FILLS), len(COLOURS))
     at = [int(v) for v in torch.unravel_index(table.argmin(), table.shape)]
-    grain = float(noise.sum() * window.weight.sum()) if noise is not None else 0.0
+    grain = float(noise.sum() * window.weight.sum())
     signal = max(float(((window.target - window.below) * window.weight).square().sum()) - grain, 1e-3)
-    margins = {}
-    for axis, name in enumerate(("shape", "fill", "colour")):
-        least = table.transpose(0, axis).flatten(1).amin(1)
-        margins[name] = (float(least.topk(2, largest=False).values[1]) - float(table.min())) / signal
+    rivals = [table.transpose(0, axis).flatten(1).amin(1).topk(2, largest=False).values for axis in (0, 1)]
+    margin = float(min(next_best - best for best, next_best in rivals)) / signal
     i = at[0] * len(FILLS) + at[1]
+    way = rest[i] - rest  # from this drawing to each of the others
+    far = (way @ rest[i, :, None])[:, 0] / (way.square().sum(1) + ALIKE * signal)
+    doubt = float(far[torch.arange(len(far)) != i].max())
     covered, painted = (c[0] for c in cover(p[i, None], shape[i, None], fill[i, None], torch.zeros(2), PIXELS))
     thing = Thing(SIZES[int(p[i, 2] > BETWEEN)], FILLS[at[1]], COLOURS[at[2]], SHAPES[at[0]])
-    residual = max(0.0, float(table.min()) - grain) / signal
-    return FittedThing(thing, p[i], covered, painted * paint[i, :, None, None], residual, margins, (p, shape, fill))
+    residual = max(0.0, float(error[i]) - grain) / signal
+    nearest = away[i].sqrt().topk(2, largest=False).values
+    return FittedThing(
+        thing=thing,
+        p=p[i],
+        covered=covered,
+        painted=painted * paint[i, :, None, None],
+        residual=residual,
+        doubt=max(0.0, doubt),
+        margin=margin,
+        colour=float(nearest[0] / nearest[1]),
+        hypotheses=(p, shape, fill),
+    )
