@@ -21,7 +21,7 @@ _REACH = 1.3  # the table covers [-1.3, 1.3]² in units of the object's radius
 _TABLE = 128
 
 #                 red                 orange              yellow              green
-_RGB = np.array([(0.88, 0.07, 0.10), (1.00, 0.52, 0.02), (1.00, 0.90, 0.10), (0.10, 0.62, 0.16),
+RGB = np.array([(0.88, 0.07, 0.10), (1.00, 0.52, 0.02), (1.00, 0.90, 0.10), (0.10, 0.62, 0.16),
                  (0.05, 0.80, 0.85), (0.10, 0.24, 0.88), (0.50, 0.13, 0.68), (1.00, 0.52, 0.74)])  # fmt: skip
 #                 cyan                blue                purple              pink
 
@@ -78,7 +78,7 @@ def polygon_distance(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _table() -> Tensor:
+def distance_table() -> Tensor:
     """Distances of all shapes, one below the other: (1, 1, 8 * 128, 128) float32, in units of the radius."""
     ticks = (np.arange(_TABLE) + 0.5) / _TABLE * 2 * _REACH - _REACH
     points = np.stack(np.meshgrid(ticks, ticks, indexing="xy"), -1).reshape(-1, 2)
@@ -97,43 +97,43 @@ def render(scenes: Scenes, pixels: int = 32, device: torch.device | str = "cpu")
     ticks = (torch.arange(pixels, device=device) + 0.5) / pixels
     x, y = ticks[None, None, :], ticks[None, :, None]
     images = _background(scenes, x, y, pixels, on)
-    table = _table().to(device)
+    table = distance_table().to(device)
     for j in range(int(scenes.count.max(initial=1))):
         here = torch.from_numpy(scenes.count > j).to(device).nonzero()[:, 0]
         if not len(here):
             continue
         things = scenes.select(here.cpu().numpy())
         column = lambda array, scale=1.0, j=j, on=on: on(array[:, j], scale)[:, None, None]  # noqa: E731
-        u, v = _rotate(
+        u, v = rotate(
             x - column(things.x, 1 / UNIT),
             y - column(things.y, 1 / UNIT),
             column(things.rotation, math.pi / 6 / UNIT) - math.pi / 12,
         )
         radius = column(things.radius, 1 / UNIT)
-        distance = _look_up(table, u / radius, v / radius, column(things.shape)) * radius * pixels  # in pixels
+        distance = look_up(table, u / radius, v / radius, column(things.shape)) * radius * pixels  # in pixels
         outlined = column(things.fill) == FILLS.index("outlined")
         stroke = max(0.042 * pixels, 1.0)  # 1.3 pixels at 32x32
         distance = torch.where(outlined, (distance + stroke / 2).abs() - stroke / 2, distance)
         cover = (0.5 - distance).clamp(0, 1)
         tilt = on(things.stripes[:, j, 0], math.pi / UNIT)[:, None, None]
-        along, _ = _rotate(u, v, tilt)
+        along, _ = rotate(u, v, tilt)
         wave = torch.cos(2 * math.pi * (along / 0.125 + on(things.stripes[:, j, 1], 1 / UNIT)[:, None, None]))
         dark = (0.5 + wave * 0.125 * pixels / 4).clamp(0, 1) * (column(things.fill) == FILLS.index("striped"))
         light = 1.0 - 0.14 * on(things.shade[:, j, 0], 1 / UNIT)[:, None]
         pale = 0.10 * on(things.shade[:, j, 1], 1 / UNIT)[:, None]
-        colour = on(_RGB[things.colour[:, j]]) * light * (1 - pale) + pale
+        colour = on(RGB[things.colour[:, j]]) * light * (1 - pale) + pale
         paint = colour[:, :, None, None] * (1 - 0.68 * dark[:, None])
         images[here] = torch.lerp(images[here], paint, cover[:, None])
     grain = _noise(torch.from_numpy(scenes.noise).to(device), pixels)
     return (images + grain[:, None]).clamp_(0, 1)
 
 
-def _rotate(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+def rotate(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     cos, sin = angle.cos(), angle.sin()
     return cos * x + sin * y, cos * y - sin * x
 
 
-def _look_up(table: Tensor, u: Tensor, v: Tensor, shape: Tensor) -> Tensor:
+def look_up(table: Tensor, u: Tensor, v: Tensor, shape: Tensor) -> Tensor:
     """Distance at (u, v) (N, P, P), in units of the radius, of shapes number (N, 1, 1), by bilinear interpolation."""
     half = 1 - 1 / _TABLE  # the centre of the outermost cell
     row = (v / _REACH).clamp(-half, half) / len(SHAPES) + (2 * shape + 1) / len(SHAPES) - 1
@@ -150,7 +150,7 @@ def _background(scenes: Scenes, x: Tensor, y: Tensor, pixels: int, on) -> Tensor
     plain = torch.where(
         is_kind("white"), 0.90 + 0.10 * level, torch.where(is_kind("black"), 0.02 + 0.12 * level, 0.42 + 0.2 * level)
     )
-    u, v = _rotate(x, y, tilt * math.pi / 2)
+    u, v = rotate(x, y, tilt * math.pi / 2)
     cell = 0.14 + 0.08 * scale
     product = torch.sin(math.pi * (u / cell + 2 * across)) * torch.sin(math.pi * (v / cell + 2 * down))
     checks = (0.5 + product * cell * pixels / 2).clamp(0, 1)
