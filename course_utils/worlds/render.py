@@ -28,6 +28,11 @@ _RGB = np.array([(0.88, 0.07, 0.10), (1.00, 0.52, 0.02), (1.00, 0.90, 0.10), (0.
 #                 cyan                blue                purple              pink
 
 
+def colours(device: torch.device | str = "cpu") -> Tensor:
+    """The eight colours, (8, 3) float32 in [0, 1]: what full light on an object shows."""
+    return torch.from_numpy(_RGB).to(device).float()
+
+
 def _polygon(shape: str) -> np.ndarray:
     """Corners (V, 2) of a shape inside the unit disc, y downwards."""
     turn = np.linspace(0, 2 * math.pi, 64, endpoint=False)
@@ -113,8 +118,7 @@ class Layer:
 
     def form(self, shape: Tensor, u: Tensor, v: Tensor) -> Tensor:
         """Distances (M, P, P) in pixels from the border of another shape (M, 1, 1) of this size, seen from (u, v)."""
-        table = _table().to(u.device)
-        return _look_up(table, u / self.radius, v / self.radius, shape) * self.radius * u.shape[-1]
+        return distance(shape, u / self.radius, v / self.radius) * self.radius * u.shape[-1]
 
     def cover(self) -> Tensor:
         """How much of each pixel the object covers, (M, P, P) in [0, 1]."""
@@ -192,13 +196,13 @@ def _rotate(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     return cos * x + sin * y, cos * y - sin * x
 
 
-def _look_up(table: Tensor, u: Tensor, v: Tensor, shape: Tensor) -> Tensor:
-    """Distance at (u, v) (N, P, P), in units of the radius, of shapes number (N, 1, 1), by bilinear interpolation."""
+def distance(shape: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Signed distances (N, P, P) of points (u, v) (N, P, P) from shapes number (N, 1, 1), all in units of the radius."""
+    table = _table().to(u.device)
     half = 1 - 1 / _TABLE  # the centre of the outermost cell
     row = (v / _REACH).clamp(-half, half) / len(SHAPES) + (2 * shape + 1) / len(SHAPES) - 1
     grid = torch.stack([(u / _REACH).clamp(-half, half), row], -1).reshape(1, -1, u.shape[-1], 2)
-    inside = F.grid_sample(table, grid, align_corners=False, padding_mode="border").reshape(u.shape)
-    return inside
+    return F.grid_sample(table, grid, align_corners=False, padding_mode="border").reshape(u.shape)
 
 
 def _background(scenes: Scenes, x: Tensor, y: Tensor, pixels: int, on) -> Tensor:
