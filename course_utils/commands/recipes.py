@@ -98,7 +98,7 @@ def decoder(args: argparse.Namespace) -> Recipe:
 
 
 def judge(args: argparse.Namespace) -> Recipe:
-    """The judge, on scenes and on what is none; with an autoencoder also on what its round trip leaves."""
+    """The judge, on scenes and on what is none; no other network takes part."""
     from course_utils.measure.judge_data import judge_batches
     from course_utils.models.judge import JudgeNetwork, judge_loss
 
@@ -106,18 +106,17 @@ def judge(args: argparse.Namespace) -> Recipe:
     torch.manual_seed(0)
     model = JudgeNetwork().to(memory_format=torch.channels_last)
     config = TrainConfig(
-        images=320_000,
-        batch_size=128,
-        learning_rate=3e-3,
+        images=288_000,
+        batch_size=64,
+        learning_rate=2e-3,
         warmup_images=6_400,
         decay_fraction=1.0,
         ema_half_life_images=6_400,
         log_every_images=6_400,
     )
-    card = {"kind": "judge", "world": "shapes", "config": dataclasses.asdict(model.config)}
+    card = {"kind": "judge", "world": "shapes", "config": dataclasses.asdict(model.config), "certain": 0.5}
     parts = lambda m: {"judge": m.state_dict()}  # noqa: E731
-    batches = judge_batches(SEEDS["judge"], None if args.sharp else round_trip()[1])
-    return Recipe("judge", config, model, judge_loss, batches, "judge", parts, card)
+    return Recipe("judge", config, model, judge_loss, judge_batches(SEEDS["judge"]), "judge", parts, card)
 
 
 def features(args: argparse.Namespace) -> Recipe:

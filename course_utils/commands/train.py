@@ -21,7 +21,7 @@ from course_utils.worlds.captioned import WORLDS
 EXAMPLES = """examples:
   python -m course_utils train autoencoder                      first: pictures to latents and back
   python -m course_utils train decoder                          a deeper decoder for the same latents
-  python -m course_utils train judge                            reads scenes from pictures; needs the autoencoder
+  python -m course_utils train judge                            reads scenes from pictures, to measure generators
   python -m course_utils train features                         self-supervised features for fidelity and diversity
   python -m course_utils train reader                           teaches the text encoder to read
   python -m course_utils train flow --images 800_000            the text-to-image model; needs the autoencoder and the reader
@@ -55,9 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--space", choices=["latents", "pixels"], default="latents", help="where `flow` works")
     parser.add_argument(
         "--scenes", type=int, default=120_000, help="scenes that `flow` encodes once (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--sharp", action="store_true", help="`judge` sees no round trips: a first stage without autoencoder"
     )
     parser.add_argument("--plain", action="store_true", help="`flow` as a DiT without convolutions")
     parser.add_argument("--init", metavar="NAME", help="start from these weights")

@@ -78,8 +78,8 @@ def non_scenes(kind: str, seed: int, n: int, device: torch.device | str = "cpu")
         second = dataclasses.replace(base, background=(base.background + steps) % len(BACKGROUNDS))
         ticks = (torch.arange(32, device=device) + 0.5) / 32 - 0.5
         angle, off = 2 * math.pi * uniform(n)[:, None, None], 0.4 * uniform(n)[:, None, None] - 0.2
-        along = ticks[None, None, :] * angle.cos() + ticks[None, :, None] * angle.sin() - off
-        share = (0.5 + along * (4 + 28 * uniform(n)[:, None, None])).clamp(0, 1)[:, None]
+        beyond = ticks[None, None, :] * angle.cos() + ticks[None, :, None] * angle.sin() - off
+        share = (0.5 + beyond * (4 + 28 * uniform(n)[:, None, None])).clamp(0, 1)[:, None]
         return torch.lerp(render(base, device=device), render(second, device=device), share)
     raise ValueError(f"{kind!r} is not one of {', '.join(NON_SCENES)}.")
 
@@ -121,7 +121,7 @@ def hard_scenes(seed: int, position: int, n: int) -> Scenes:
 
 
 def judge_batches(seed: int) -> Callable[[int, int, torch.Generator], dict[str, Tensor]]:
-    """Batches for `judge_loss`: half are scenes, three eighths have one malformed object, the rest are otherwise no scenes.
+    """Batches for `judge_loss`: three eighths are scenes, half have one malformed object, the rest are no scenes.
 
     All are also damaged, so that no damage gives away which they are.
     """
@@ -130,16 +130,18 @@ def judge_batches(seed: int) -> Callable[[int, int, torch.Generator], dict[str, 
         device = generator.device
         extra = max(3, n // 8)
         batch = hard_scenes(seed, position, n - extra)
-        malformed = np.arange(len(batch)) % 7 >= 4  # mixed, as the second half is harder
+        malformed = np.arange(len(batch)) % 7 >= 3  # mixed, as the second half is harder
         changes = plan(batch, malformed, generator)
         found = labels(batch, device)
-        bad, victim = (torch.from_numpy(v).to(device) for v in (changes.wrong.any(1), changes.wrong))
-        found["valid"] = 1.0 - bad.float()
+        victim = torch.from_numpy(changes.wrong).to(device)
+        found["valid"] = torch.where(victim.any(1), -1.0, 1.0)
         found["sound"] = torch.where(victim, 0.0, found["sound"])
-        found["attributes"] = torch.where(bad[:, None, None], -1, found["attributes"])
+        found["attributes"] = torch.where(victim[:, :, None], -1, found["attributes"])
         own = seed * 7_919 + position + 1
         kinds = sorted(_TURNS[(position + k) % len(_TURNS)] for k in range(extra - 3))
-        wrong = [non_scenes(kind, own * 13 + k, kinds.count(kind), device) for k, kind in enumerate(dict.fromkeys(kinds))]
+        wrong = [
+            non_scenes(kind, own * 13 + k, kinds.count(kind), device) for k, kind in enumerate(dict.fromkeys(kinds))
+        ]
         wrong.append(means(own, 1, (2, 4, 16), device))
         none = {
             "valid": torch.zeros(extra, device=device),

@@ -7,7 +7,6 @@ enlarged sheets. No trained network takes part in this.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,9 @@ from torch import Tensor
 from course_utils.worlds.render import Layer, colours, distance, render
 from course_utils.worlds.scenes import COLOURS, FILLS, SHAPES, SIZES, Scenes, scenes
 
-Change = Callable[[Layer, Tensor, Tensor], None]  # of a layer, with strengths (M, 1, 1) and numbers (8, M, 1, 1) in [0, 1]
+Change = Callable[
+    [Layer, Tensor, Tensor], None
+]  # of a layer, with strengths (M, 1, 1) and numbers (8, M, 1, 1) in [0, 1]
 DRAWS = 8
 # With which other colour each colour mixes to one that has no name: red and green to brown, blue and yellow to grey.
 _MUDDY = [COLOURS.index(name) for name in ("green", "green", "blue", "red", "orange", "yellow", "green", "green")]
@@ -62,7 +63,7 @@ def other(index: Tensor, draw: Tensor) -> Tensor:
 
 
 # Up to which intersection over union a form is taken for a shape: a star is known by its tips, a circle by its bulk.
-_ALIKE = {"circle": 0.9, "triangle": 0.84, "star": 0.77, "cross": 0.84, "heart": 0.81, "moon": 0.83}
+_ALIKE = {"circle": 0.885, "triangle": 0.84, "star": 0.77, "cross": 0.84, "heart": 0.81, "moon": 0.83}
 _SHARES = 20  # steps in which shares are tabulated
 
 
@@ -71,10 +72,14 @@ def _nameless() -> Tensor:
     """(8, 8, 21) which blends of two shapes, at shares 0, 1/20, ... 1 of the second, are like none of the eight."""
     cells = 64
     ticks = (torch.arange(cells) + 0.5) / cells * 2.6 - 1.3
-    zooms = [(1 / k, x, y) for k in (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2) for x in (-0.1, 0.0, 0.1) for y in (-0.1, 0, 0.1)]
+    zooms = [
+        (1 / k, x, y) for k in (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2) for x in (-0.1, 0.0, 0.1) for y in (-0.1, 0, 0.1)
+    ]
     zoom, dx, dy = torch.tensor([(1.0, 0.0, 0.0), *zooms]).T[:, :, None, None]  # (64, 1, 1)
     u, v = (ticks[None, None, :] - dx) * zoom, (ticks[None, :, None] - dy) * zoom
-    seen = torch.stack([distance(torch.full_like(zoom, k), u.expand(-1, cells, -1), v.expand(-1, -1, cells)) for k in range(8)])
+    seen = torch.stack(
+        [distance(torch.full_like(zoom, k), u.expand(-1, cells, -1), v.expand(-1, -1, cells)) for k in range(8)]
+    )
     shapes = (seen < 0).float().flatten(2)  # (8, 64, cells²)
     plain, found = seen[:, 0], torch.zeros(8, 8, _SHARES + 1, dtype=torch.bool)
     limits = torch.tensor([_ALIKE.get(name, 0.88) for name in SHAPES])
@@ -83,16 +88,21 @@ def _nameless() -> Tensor:
         both = torch.einsum("abp,szp->abzs", blends, shapes)
         union = blends.sum(-1)[:, :, None, None] + shapes.sum(-1).T - both
         found[:, :, k] = ((both / union).amax(2) < limits).all(-1)
+    disc, star = SHAPES.index("circle"), SHAPES.index("star")
+    found[disc, star, 8:11] = found[star, disc, 10:13] = True  # a disc with five dents: nobody's star
     return found
 
 
 def between(o: Layer, strength: Tensor, r: Tensor) -> None:
-    """A shape between two shapes: their distances are blended. What is wrong is like none of the eight."""
-    shape, share = o.shape[:, 0, 0].long(), (strength[:, 0, 0] * _SHARES).round().long()
-    lots = 0.01 + r[:, :, 0, 0].T  # (M, 8)
-    lots = lots * (1 + 9 * _nameless().to(shape.device)[shape, :, share])
-    lots[torch.arange(len(shape)), shape] = 0
-    o.distance = torch.lerp(o.distance, o.form(lots.argmax(1)[:, None, None], o.u, o.v), strength)
+    """A shape between two shapes, by blending their distances: near the first, or (1 to 2) where it is like none of the eight."""
+    rows, shape, strength = torch.arange(len(o.shape)), o.shape[:, 0, 0].long(), strength[:, 0, 0]
+    free = _nameless().to(shape.device)[shape]  # (M, 8, 21)
+    second = (r[:, :, 0, 0].T * free.any(-1)).argmax(1)
+    free = free[rows, second]  # (M, 21)
+    chosen = ((strength - 1) * free.sum(1)).floor()  # so many of the free shares are less
+    share = (free.cumsum(1) <= chosen[:, None]).sum(1) / _SHARES
+    share = torch.where(strength < 1, strength, share)[:, None, None]
+    o.distance = torch.lerp(o.distance, o.form(second[:, None, None], o.u, o.v), share)
 
 
 def wobble(o: Layer, strength: Tensor, r: Tensor) -> None:
@@ -181,7 +191,7 @@ def soft(o: Layer, strength: Tensor, r: Tensor) -> None:
 
 
 KINDS = {
-    "between": Kind(between, (0.3, 0.7), (0.0, 0.18), weight=4),
+    "between": Kind(between, (1.0, 2.0), (0.0, 0.18), weight=4),
     "wobble": Kind(wobble, (0.22, 0.38), (0.0, 0.1), weight=2),
     "cut": Kind(cut, (0.0, 0.3), (0.85, 1.1), weight=2),
     "spur": Kind(spur, (1.35, 1.8)),
@@ -262,7 +272,7 @@ def draw(batch: Scenes, plan: Plan, pixels: int = 32) -> Tensor:
             ranges = np.where(wrong[here][:, None], kind.wrong, kind.harmless or kind.wrong)
             low, high = torch.from_numpy(ranges.T).to(layer.u)[:, :, None, None]
             tensors = {name: v[rows] for name, v in vars(layer).items() if isinstance(v, Tensor)}
-            part = dataclasses.replace(layer, **tensors)
+            part = Layer(number=layer.number, **tensors)
             kind.change(part, torch.lerp(low, high, draws[DRAWS, rows]), draws[:DRAWS, rows])
             for name in ("distance", "outlined", "dark", "paint", "opacity"):
                 getattr(layer, name)[rows] = getattr(part, name)

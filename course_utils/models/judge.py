@@ -65,6 +65,7 @@ class JudgeNetwork(nn.Module):
         )
         self.cells = nn.Sequential(nn.Conv2d(b, 4 * (2 + sum(config.attributes)), 1), nn.PixelShuffle(2))
         self.whole = nn.Linear(2 * b, 1 + config.backgrounds)
+        nn.init.constant_(self.cells[0].bias[:4], -5.0)  # most cells hold no object's centre
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         x = self.body(images * 2 - 1)
@@ -74,21 +75,23 @@ class JudgeNetwork(nn.Module):
 def judge_loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     """Cross-entropies of everything the judge says, summed.
 
-    batch: images (B, 3, 32, 32) in [0, 1]; valid (B,) 1 for scenes and 0 for pictures that are none; centre (B, K, 2) x and y
-    in [0, 1]; sound (B, K) 1 for objects, 0 for malformed ones and -1 for what is not asked; attributes (B, K, 4) indices, -1
-    for absent things; background (B,). Places, attributes and background are asked of scenes alone.
+    batch: images (B, 3, 32, 32) in [0, 1]; valid (B,) 1 for scenes, 0 for pictures that are none, of which only this is asked,
+    and -1 for scenes with a malformed object, of which this is not asked; centre (B, K, 2) x and y in [0, 1]; sound (B, K) 1
+    for objects, 0 for malformed ones, -1 for absent ones; attributes (B, K, 4) indices, -1 for what is not asked;
+    background (B,).
     """
     cells, whole = network(batch["images"])
-    valid, sound = batch["valid"], batch["sound"]
-    present = (batch["attributes"][..., 0] >= 0) & (valid[:, None] > 0)  # (B, K)
+    sound, known = batch["sound"], (batch["valid"] != 0).float()
+    there, present = sound >= 0, batch["attributes"][..., 0] >= 0  # (B, K)
     blobs = splat(batch["centre"], cells.shape[-1])  # (B, K, 256), each sums to one
     logits = cells.flatten(2)  # (B, 23, 256)
-    target = (blobs * present[..., None]).sum(1)
+    target = (blobs * there[..., None]).sum(1)
     seen = F.binary_cross_entropy_with_logits(logits[:, 0], target, reduction="none").sum(1)
-    things = valid.sum().clamp_min(1)
-    losses = {"objects": (seen * valid).sum() / things}
-    well = F.binary_cross_entropy_with_logits(torch.einsum("bkc,bc->bk", blobs, logits[:, 1]), sound.clamp_min(0), reduction="none")
-    losses["sound"] = (well * (sound >= 0)).sum() / (sound >= 0).sum().clamp_min(1)
+    scenes = known.sum().clamp_min(1)
+    losses = {"objects": (seen * known).sum() / scenes}
+    well = torch.einsum("bkc,bc->bk", blobs, logits[:, 1])
+    well = F.binary_cross_entropy_with_logits(well, sound.clamp_min(0), reduction="none")
+    losses["sound"] = (well * there).sum() / there.sum().clamp_min(1)
     names, at = ("size", "fill", "colour", "shape"), 2
     for k, n in enumerate(network.config.attributes):  # type: ignore[union-attr, arg-type]
         logp = logits[:, at : at + n].log_softmax(1)
@@ -97,10 +100,12 @@ def judge_loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, di
         losses[names[k]] = -(right * present).sum() / present.sum().clamp_min(1)
         at += n
     ground = F.cross_entropy(whole[:, 1:], batch["background"], reduction="none")
-    losses["background"] = (ground * valid).sum() / things
-    losses["valid"] = F.binary_cross_entropy_with_logits(whole[:, 0], valid)
+    losses["background"] = (ground * known).sum() / scenes
+    whole_asked = batch["valid"] >= 0
+    valid = F.binary_cross_entropy_with_logits(whole[:, 0], batch["valid"].clamp_min(0), reduction="none")
+    losses["valid"] = (valid * whole_asked).sum() / whole_asked.sum().clamp_min(1)
     total = losses["objects"] + sum(losses[n] for n in names) + losses["background"]
-    total = total + 2 * (losses["valid"] + losses["sound"])  # the hardest to learn
+    total = total + losses["valid"] + 4 * losses["sound"]  # the hardest to learn
     return total, {name: value.detach() for name, value in losses.items()}
 
 
