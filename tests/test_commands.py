@@ -32,7 +32,7 @@ from course_utils.common import ROOT
 from course_utils.generators import load
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.measure import judge_data as lessons
-from course_utils.measure import quality
+from course_utils.measure import malformed, quality
 from course_utils.models import dit as dit_file
 from course_utils.training import TrainConfig
 from course_utils.weights import load_weights, read_card
@@ -229,7 +229,8 @@ def test_evaluate_the_judge(run, measured):
         found
     )
     assert {"exact", "intervals"} <= set(found["after_round_trip"])
-    assert set(found["accepted_non_scenes"]) == {"all", *lessons.NON_SCENES} and 0 <= found["accepted_means_of_64"] <= 1
+    assert set(found["accepted_non_scenes"]) == {"all", *malformed.NAMES, *lessons.NON_SCENES}
+    assert 0 <= found["accepted_means_of_64"] <= 1 and found["certain"] == 0.5
 
 
 def test_evaluate_the_snapshots_of_a_run(run, measured, home):
@@ -448,8 +449,7 @@ def test_train_on_grey_pictures_in_pixels(run, tiny):
 
 @pytest.mark.parametrize("what", ["autoencoder", "features", "judge", "reader"])
 def test_train_the_others(run, home, what):
-    sharp = ["--sharp"] if what == "judge" else []
-    code, _, err = run("train", what, "--images", 32, "--batch-size", 16, "--out", "new", *sharp)
+    code, _, err = run("train", what, "--images", 32, "--batch-size", 16, "--out", "new")
     assert code == 0, err
     weights = load_weights("new", what)
     assert weights.card["images_seen"] == 32 and weights.part(what)
@@ -469,7 +469,3 @@ def test_train_the_others(run, home, what):
 def test_what_cannot_be_trained_is_one_sentence(run, tiny, words, said):
     assert said in one_sentence(*run("train", *words))
     assert not (tiny / "weights" / "flow-shapes").exists()
-
-
-def test_the_judge_needs_an_autoencoder_unless_it_is_sharp(run, home):
-    assert "train autoencoder" in one_sentence(*run("train", "judge", "--images", "16"))

@@ -106,7 +106,7 @@ def judge(args: argparse.Namespace) -> Recipe:
     torch.manual_seed(0)
     model = JudgeNetwork().to(memory_format=torch.channels_last)
     config = TrainConfig(
-        images=288_000,
+        images=240_000,
         batch_size=64,
         learning_rate=2e-3,
         warmup_images=6_400,

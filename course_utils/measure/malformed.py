@@ -107,9 +107,10 @@ def between(o: Layer, strength: Tensor, r: Tensor) -> None:
 
 def wobble(o: Layer, strength: Tensor, r: Tensor) -> None:
     """A border that waves in and out as one goes around."""
-    angle = torch.atan2(o.v, o.u)
+    angle, size = torch.atan2(o.v, o.u), pixels_of(o)
     waves = [(0.3 + r[k]) * torch.cos(k * angle + 2 * math.pi * r[k + 3]) for k in (2, 3, 4)]
-    o.distance = o.distance + strength * pixels_of(o) * sum(waves) / 2  # type: ignore[arg-type]
+    waved = o.distance + strength * size.clamp_min(6) * sum(waves) / 2  # type: ignore[arg-type]
+    o.distance = torch.maximum(waved, (torch.hypot(o.u, o.v) / o.radius - 1.4) * size)
 
 
 def cut(o: Layer, strength: Tensor, r: Tensor) -> None:
@@ -160,7 +161,8 @@ def faint(o: Layer, strength: Tensor, r: Tensor) -> None:
 
 def blotched(o: Layer, strength: Tensor, r: Tensor) -> None:
     """Dark spots without order, instead of stripes or on what should be of one colour."""
-    waves = [torch.cos(2 * math.pi * (side(o, r[k]) * (0.6 + r[k + 3]) + r[k + 2])) for k in (0, 1, 2)]
+    turns = (r[0], r[0] + 0.25, r[1])  # two of them across each other: no stripes
+    waves = [torch.cos(2 * math.pi * (side(o, t) * (0.7 + r[k]) + r[k + 3])) for k, t in enumerate(turns, 2)]
     o.dark = (0.5 + 1.2 * sum(waves)).clamp(0, 1) * strength  # type: ignore[arg-type]
 
 
@@ -190,19 +192,20 @@ def soft(o: Layer, strength: Tensor, r: Tensor) -> None:
     o.outlined = torch.zeros_like(o.outlined)
 
 
+_NOT_TRIANGLES = tuple(name for name in SHAPES if name != "triangle")  # what is cut off a triangle leaves another
 KINDS = {
-    "between": Kind(between, (1.0, 2.0), (0.0, 0.18), weight=4),
-    "wobble": Kind(wobble, (0.22, 0.38), (0.0, 0.1), weight=2),
-    "cut": Kind(cut, (0.0, 0.3), (0.85, 1.1), weight=2),
-    "spur": Kind(spur, (1.35, 1.8)),
+    "between": Kind(between, (1.0, 2.0), (0.0, 0.18), weight=5),
+    "wobble": Kind(wobble, (0.24, 0.38), (0.0, 0.1), weight=2),
+    "cut": Kind(cut, (0.0, 0.3), (0.85, 1.1), shapes=_NOT_TRIANGLES, weight=2),
+    "spur": Kind(spur, (1.5, 2.0)),
     "double": Kind(double, (0.7, 1.3)),
-    "half_filled": Kind(half_filled, (-0.2, 0.2), fills=("solid", "outlined"), sizes=("large",)),
-    "hazy": Kind(hazy, (0.3, 0.65), (0.0, 0.12), fills=("outlined",)),
-    "gap": Kind(gap, (0.08, 0.2), fills=("outlined",)),
-    "half_striped": Kind(half_striped, (-0.25, 0.25), fills=("striped",)),
-    "faint": Kind(faint, (0.12, 0.3), (0.75, 1.0), fills=("striped",)),
-    "crooked": Kind(blotched, (0.7, 1.0), fills=("striped",)),
-    "blotched": Kind(blotched, (0.5, 1.0), (0.0, 0.2), fills=("solid",)),
+    "half_filled": Kind(half_filled, (-0.2, 0.2), fills=("solid", "outlined"), sizes=("large",), weight=3),
+    "hazy": Kind(hazy, (0.35, 0.65), (0.0, 0.12), fills=("outlined",), sizes=("large",), weight=5),
+    "gap": Kind(gap, (0.08, 0.2), fills=("outlined",), weight=2),
+    "half_striped": Kind(half_striped, (-0.25, 0.25), fills=("striped",), weight=5),
+    "faint": Kind(faint, (0.08, 0.22), (0.75, 1.0), fills=("striped",), weight=4),
+    "crooked": Kind(blotched, (0.7, 1.0), fills=("striped",), weight=4),
+    "blotched": Kind(blotched, (0.5, 1.0), (0.0, 0.2), fills=("solid",), weight=1.5),
     "two_tone": Kind(two_tone, (-0.3, 0.3)),
     "off_colour": Kind(off_colour, (0.42, 0.58), (0.0, 0.08)),
     "ghost": Kind(ghost, (0.15, 0.35), (0.85, 1.0)),
