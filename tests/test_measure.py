@@ -17,6 +17,7 @@ from torch import nn
 from course_utils.generators import Generator
 from course_utils.measure import judge_data as lessons
 from course_utils.measure import judge_quality, malformed, quality
+from course_utils.measure.blends import nameless
 from course_utils.measure.fidelity import Features, frechet_distance, mean_pairwise_distance
 from course_utils.measure.intervals import bootstrap, paired_bootstrap, wilson
 from course_utils.measure.judge import Judge, Reading
@@ -340,7 +341,7 @@ def test_nothing_planned_is_nothing_changed():
 
 
 def test_a_plan_makes_one_suitable_object_wrong():
-    batch, asked = scenes(43, 0, 400), np.arange(400) % 2 == 0
+    batch, asked = scenes(43, 0, 1500), np.arange(1500) % 2 == 0
     planned = malformed.plan(batch, asked, torch.Generator().manual_seed(0))
     assert np.array_equal(planned.wrong.sum(1), asked) and (planned.kind[batch.shape < 0] == -1).all()
     for index, kind in enumerate(malformed.KINDS.values()):
@@ -354,7 +355,7 @@ def test_a_plan_makes_one_suitable_object_wrong():
 
 def test_a_blend_is_like_neither_of_its_shapes():
     """Its overlap with each of the eight shapes, however large, stays under what counts as alike."""
-    free = malformed._nameless()
+    free = nameless()
     assert torch.equal(free, free.transpose(0, 1).flip(2)) and not free[range(8), range(8)].any()
     assert not free[:, :, 0].any() and free.any(2).any(1).all()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
@@ -18,13 +17,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from course_utils.worlds.render import Layer, colours, distance, render
+from course_utils.measure.blends import SHARES, nameless
+from course_utils.worlds.render import Layer, colours, render
 from course_utils.worlds.scenes import COLOURS, FILLS, SHAPES, SIZES, Scenes, scenes
 
+DRAWS = 8
 Change = Callable[
     [Layer, Tensor, Tensor], None
-]  # of a layer, with strengths (M, 1, 1) and numbers (8, M, 1, 1) in [0, 1]
-DRAWS = 8
+]  # with strengths (M, 1, 1) and DRAWS random numbers (8, M, 1, 1) in [0, 1]
 # With which other colour each colour mixes to one that has no name: red and green to brown, blue and yellow to grey.
 _MUDDY = [COLOURS.index(name) for name in ("green", "green", "blue", "red", "orange", "yellow", "green", "green")]
 
@@ -52,76 +52,44 @@ def side(o: Layer, turn: Tensor) -> Tensor:
     return (o.u * (2 * math.pi * turn).cos() + o.v * (2 * math.pi * turn).sin()) / o.radius
 
 
-def pixels_of(o: Layer) -> Tensor:
-    """The object's radius in pixels, (M, 1, 1)."""
-    return o.radius * o.u.shape[-1]
-
-
 def other(index: Tensor, draw: Tensor) -> Tensor:
     """Another of eight shapes or colours than these."""
     return (index + 1 + (draw * 7).floor().clamp_max(6)) % 8
 
 
-# Up to which intersection over union a form is taken for a shape: a star is known by its tips, a circle by its bulk.
-_ALIKE = {"circle": 0.885, "triangle": 0.84, "star": 0.77, "cross": 0.84, "heart": 0.81, "moon": 0.83}
-_SHARES = 20  # steps in which shares are tabulated
-
-
-@cache
-def _nameless() -> Tensor:
-    """(8, 8, 21) which blends of two shapes, at shares 0, 1/20, ... 1 of the second, are like none of the eight."""
-    cells = 64
-    ticks = (torch.arange(cells) + 0.5) / cells * 2.6 - 1.3
-    zooms = [
-        (1 / k, x, y) for k in (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2) for x in (-0.1, 0.0, 0.1) for y in (-0.1, 0, 0.1)
-    ]
-    zoom, dx, dy = torch.tensor([(1.0, 0.0, 0.0), *zooms]).T[:, :, None, None]  # (64, 1, 1)
-    u, v = (ticks[None, None, :] - dx) * zoom, (ticks[None, :, None] - dy) * zoom
-    seen = torch.stack(
-        [distance(torch.full_like(zoom, k), u.expand(-1, cells, -1), v.expand(-1, -1, cells)) for k in range(8)]
-    )
-    shapes = (seen < 0).float().flatten(2)  # (8, 64, cells²)
-    plain, found = seen[:, 0], torch.zeros(8, 8, _SHARES + 1, dtype=torch.bool)
-    limits = torch.tensor([_ALIKE.get(name, 0.88) for name in SHAPES])
-    for k in range(_SHARES + 1):
-        blends = (torch.lerp(plain[:, None], plain[None], k / _SHARES) < 0).float().flatten(2)
-        both = torch.einsum("abp,szp->abzs", blends, shapes)
-        union = blends.sum(-1)[:, :, None, None] + shapes.sum(-1).T - both
-        found[:, :, k] = ((both / union).amax(2) < limits).all(-1)
-    disc, star = SHAPES.index("circle"), SHAPES.index("star")
-    found[disc, star, 8:11] = found[star, disc, 10:13] = True  # a disc with five dents: nobody's star
-    return found
-
-
 def between(o: Layer, strength: Tensor, r: Tensor) -> None:
     """A shape between two shapes, by blending their distances: near the first, or (1 to 2) where it is like none of the eight."""
     rows, shape, strength = torch.arange(len(o.shape)), o.shape[:, 0, 0].long(), strength[:, 0, 0]
-    free = _nameless().to(shape.device)[shape]  # (M, 8, 21)
+    free = nameless().to(shape.device)[shape]  # (M, 8, 21)
     second = (r[:, :, 0, 0].T * free.any(-1)).argmax(1)
     free = free[rows, second]  # (M, 21)
     chosen = ((strength - 1) * free.sum(1)).floor()  # so many of the free shares are less
-    share = (free.cumsum(1) <= chosen[:, None]).sum(1) / _SHARES
+    share = (free.cumsum(1) <= chosen[:, None]).sum(1) / SHARES
     share = torch.where(strength < 1, strength, share)[:, None, None]
     o.distance = torch.lerp(o.distance, o.form(second[:, None, None], o.u, o.v), share)
 
 
 def wobble(o: Layer, strength: Tensor, r: Tensor) -> None:
     """A border that waves in and out as one goes around."""
-    angle, size = torch.atan2(o.v, o.u), pixels_of(o)
-    waves = [(0.3 + r[k]) * torch.cos(k * angle + 2 * math.pi * r[k + 3]) for k in (2, 3, 4)]
-    waved = o.distance + strength * size.clamp_min(6) * sum(waves) / 2  # type: ignore[arg-type]
+    angle, size = torch.atan2(o.v, o.u), o.radius_pixels
+    waves = torch.stack([(0.3 + r[k]) * torch.cos(k * angle + 2 * math.pi * r[k + 3]) for k in (2, 3, 4)]).sum(0)
+    waved = o.distance + strength * size.clamp_min(6) * waves / 2
     o.distance = torch.maximum(waved, (torch.hypot(o.u, o.v) / o.radius - 1.4) * size)
 
 
 def cut(o: Layer, strength: Tensor, r: Tensor) -> None:
     """A piece is missing: an arm, a tip, a half."""
-    o.distance = torch.maximum(o.distance, (side(o, r[0]) - strength) * pixels_of(o))
+    o.distance = torch.maximum(o.distance, (side(o, r[0]) - strength) * o.radius_pixels)
 
 
 def spur(o: Layer, strength: Tensor, r: Tensor) -> None:
     """A bar that sticks out to one side."""
-    width, along, across = 0.5 + 0.13 * pixels_of(o), side(o, r[0]) * pixels_of(o), side(o, r[0] + 0.25) * pixels_of(o)
-    bar = torch.maximum(torch.maximum(across.abs() - width, along - strength * pixels_of(o)), -along)
+    width, along, across = (
+        0.5 + 0.13 * o.radius_pixels,
+        side(o, r[0]) * o.radius_pixels,
+        side(o, r[0] + 0.25) * o.radius_pixels,
+    )
+    bar = torch.maximum(torch.maximum(across.abs() - width, along - strength * o.radius_pixels), -along)
     o.distance = torch.minimum(o.distance, bar)
 
 
@@ -146,7 +114,7 @@ def hazy(o: Layer, strength: Tensor, r: Tensor) -> None:
 def gap(o: Layer, strength: Tensor, r: Tensor) -> None:
     """An outline that is not closed."""
     angle = (torch.atan2(o.v, o.u) / (2 * math.pi) - r[0] + 0.5) % 1 - 0.5
-    o.opacity = o.opacity * ((angle.abs() - strength) * 2 * math.pi * pixels_of(o) + 0.5).clamp(0, 1)
+    o.opacity = o.opacity * ((angle.abs() - strength) * 2 * math.pi * o.radius_pixels + 0.5).clamp(0, 1)
 
 
 def half_striped(o: Layer, strength: Tensor, r: Tensor) -> None:
@@ -163,7 +131,7 @@ def blotched(o: Layer, strength: Tensor, r: Tensor) -> None:
     """Dark spots without order, instead of stripes or on what should be of one colour."""
     turns = (r[0], r[0] + 0.25, r[1])  # two of them across each other: no stripes
     waves = [torch.cos(2 * math.pi * (side(o, t) * (0.7 + r[k]) + r[k + 3])) for k, t in enumerate(turns, 2)]
-    o.dark = (0.5 + 1.2 * sum(waves)).clamp(0, 1) * strength  # type: ignore[arg-type]
+    o.dark = (0.5 + 1.2 * torch.stack(waves).sum(0)).clamp(0, 1) * strength
 
 
 def two_tone(o: Layer, strength: Tensor, r: Tensor) -> None:
@@ -187,8 +155,8 @@ def ghost(o: Layer, strength: Tensor, r: Tensor) -> None:
 
 def soft(o: Layer, strength: Tensor, r: Tensor) -> None:
     """An object blurred by a Gaussian whose sigma is `strength` radii."""
-    o.distance = 0.5 - blur(o.cover()[:, None], strength * pixels_of(o))[:, 0]  # `cover` gives the blurred one back
-    o.dark = blur(o.dark[:, None], strength * pixels_of(o))[:, 0]
+    o.distance = 0.5 - blur(o.cover()[:, None], strength * o.radius_pixels)[:, 0]  # `cover` gives the blurred one back
+    o.dark = blur(o.dark[:, None], strength * o.radius_pixels)[:, 0]
     o.outlined = torch.zeros_like(o.outlined)
 
 
@@ -243,8 +211,7 @@ def plan(
     kinds: those that may go wrong; a scene without an object that suits any of them gets none. mild: the share of the other
     objects that are changed harmlessly.
     """
-    n = len(batch)
-    device = generator.device
+    n, device = len(batch), generator.device
     draws = torch.rand(n, 3, DRAWS + 1, generator=generator, device=device)
     chance = torch.rand(n, 3, len(NAMES) + 2, generator=generator, device=device).cpu().numpy()
     suits = np.stack([kind.suits(batch) for kind in KINDS.values()], -1)  # (N, 3, kinds)
@@ -252,10 +219,8 @@ def plan(
     calm = np.array([kind.harmless is not None for kind in KINDS.values()])
     lots = chance[..., :-2] ** (1 / np.maximum(weight, 1e-9)) * (suits & (weight > 0))
     harmless = (chance[..., :-2] * (suits & calm)).argmax(-1)
-    victim = lots.max(-1).argmax(1)
-    rows = np.arange(n)
     bad = np.zeros((n, 3), bool)
-    bad[rows, victim] = wrong & (lots.max((1, 2)) > 0)
+    bad[np.arange(n), lots.max(-1).argmax(1)] = wrong & (lots.max((1, 2)) > 0)
     kind = np.where(bad, lots.argmax(-1), np.where(chance[..., -1] < mild, harmless, -1))
     return Plan(np.where(batch.shape >= 0, kind, -1), bad, draws)
 

@@ -63,9 +63,11 @@ class JudgeNetwork(nn.Module):
             *layer(a, b, 2),  # (B, b, 8, 8)
             *(ResidualBlock(b) for _ in range(config.depth)),
         )
-        self.cells = nn.Sequential(nn.Conv2d(b, 4 * (2 + sum(config.attributes)), 1), nn.PixelShuffle(2))
+        cells = nn.Conv2d(b, 4 * (2 + sum(config.attributes)), 1)
+        self.cells = nn.Sequential(cells, nn.PixelShuffle(2))
         self.whole = nn.Linear(2 * b, 1 + config.backgrounds)
-        nn.init.constant_(self.cells[0].bias[:4], -5.0)  # most cells hold no object's centre
+        with torch.no_grad():
+            cells.bias[:4] = -5.0  # type: ignore[index]  # most cells hold no object's centre
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         x = self.body(images * 2 - 1)

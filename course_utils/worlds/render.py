@@ -116,6 +116,11 @@ class Layer:
     paint: Tensor
     opacity: Tensor
 
+    @property
+    def radius_pixels(self) -> Tensor:
+        """The radius in pixels, (M, 1, 1)."""
+        return self.radius * self.u.shape[-1]
+
     def form(self, shape: Tensor, u: Tensor, v: Tensor) -> Tensor:
         """Distances (M, P, P) in pixels from the border of another shape (M, 1, 1) of this size, seen from (u, v)."""
         return distance(shape, u / self.radius, v / self.radius) * self.radius * u.shape[-1]
