@@ -35,7 +35,7 @@ from course_utils.generators import load
 from course_utils.generators.flow import load_autoencoder
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.measure import judge_data as lessons
-from course_utils.measure import quality
+from course_utils.measure import malformed, quality
 from course_utils.models import dit as dit_file
 from course_utils.recipes import autoencoder, features, flow, judge, sources
 from course_utils.training import TrainConfig
@@ -236,7 +236,8 @@ def test_evaluate_the_judge(run, measured):
         found
     )
     assert {"exact", "intervals"} <= set(found["after_round_trip"])
-    assert set(found["accepted_non_scenes"]) == {"all", *lessons.NON_SCENES} and 0 <= found["accepted_means_of_64"] <= 1
+    assert set(found["accepted_non_scenes"]) == {"all", *malformed.NAMES, *lessons.NON_SCENES}
+    assert 0 <= found["accepted_means_of_64"] <= 1 and found["certain"] == 0.5
 
 
 def test_evaluate_the_snapshots_of_a_run(run, measured, home):

@@ -451,21 +451,33 @@ class Said(nn.Module):
 def test_of_what_is_no_scene_only_this_is_asked():
     torch.manual_seed(0)
     batch = labels(scenes(3, 0, 6))
-    batch["valid"][3:] = 0
-    network = Said(torch.randn(6, 22, 16, 16), torch.randn(6, 6))
+    batch["valid"][3:], batch["sound"][3:], batch["attributes"][3:] = 0, -1, -1
+    network = Said(torch.randn(6, 23, 16, 16), torch.randn(6, 6))
     total, parts = judge_loss(network, {"images": torch.zeros(6, 3, 32, 32), **batch})
     total.backward()
     assert network.cells.grad[3:].abs().max() == 0 and network.cells.grad[:3].abs().sum() > 0
     assert network.whole.grad[3:, 1:].abs().max() == 0 and (network.whole.grad[:, 0] != 0).all()
-    assert set(parts) == {"objects", "size", "fill", "colour", "shape", "background", "valid"}
-    none = {**batch, "valid": torch.zeros(6), "attributes": torch.full((6, 3, 4), -1)}
-    assert judge_loss(network, {"images": torch.zeros(6, 3, 32, 32), **none})[0].isfinite()
+    assert set(parts) == {"objects", "sound", "size", "fill", "colour", "shape", "background", "valid"}
+    none = {key: v[3:] for key, v in batch.items()}
+    only = Said(torch.randn(3, 23, 16, 16), torch.randn(3, 6))
+    assert judge_loss(only, {"images": torch.zeros(3, 3, 32, 32), **none})[0].isfinite()
+
+
+def test_of_a_malformed_object_only_its_place_and_its_soundness_are_asked():
+    torch.manual_seed(0)
+    batch = labels(scenes(3, 0, 4, things=1))
+    batch["valid"][:], batch["sound"][:, 0], batch["attributes"][:] = -1, 0, -1
+    network = Said(torch.randn(4, 23, 16, 16), torch.randn(4, 6))
+    judge_loss(network, {"images": torch.zeros(4, 3, 32, 32), **batch})[0].backward()
+    assert network.cells.grad[:, 2:].abs().max() == 0 and (network.cells.grad[:, :2].flatten(2).abs().sum(2) > 0).all()
+    assert (network.cells.grad[:, 1] >= 0).all()  # what the network says of it gets less sound
+    assert network.whole.grad[:, 0].abs().max() == 0 and network.whole.grad[:, 1:].abs().sum() > 0
 
 
 def test_absent_things_do_not_count():
     torch.manual_seed(0)
     batch = labels(scenes(3, 0, 6, things=1))
-    network = Said(torch.randn(6, 22, 16, 16), torch.randn(6, 6))
+    network = Said(torch.randn(6, 23, 16, 16), torch.randn(6, 6))
     images = torch.zeros(6, 3, 32, 32)
     before = judge_loss(network, {"images": images, **batch})[0]
     batch["centre"][:, 1:] = 0.3

@@ -14,7 +14,7 @@ from course_utils.common import CourseError
 from course_utils.measure.redraw import OPPONENT, OUTLINED, SOLID, blur, cover, descend, fit_ground, noise_of, palette
 from course_utils.measure.synthesis import Fit, Limits, SceneFitter
 from course_utils.worlds.captions import matches
-from course_utils.worlds.render import RGB, distance_table, look_up, render
+from course_utils.worlds.render import colours, distance, render
 from course_utils.worlds.scenes import BACKGROUNDS, COLOURS, SHAPES, Scene, Thing, fitting, scenes
 
 FITTER = SceneFitter()
@@ -65,14 +65,14 @@ def test_things_are_covered_as_the_renderer_covers_them(fill):
     covered, painted = cover(torch.cat([p, stripes], 1), shape, kind, torch.zeros(2), 32)
     bare = render(dataclasses.replace(batch, count=batch.count * 0))
     light, pale = 1 - 0.14 * at(batch.shade[..., 0], 1), 0.1 * at(batch.shade[..., 1], 1)
-    paint = torch.from_numpy(RGB).float()[batch.colour[:, 0]] * (light * (1 - pale))[:, None] + pale[:, None]
+    paint = colours()[batch.colour[:, 0]] * (light * (1 - pale))[:, None] + pale[:, None]
     ours = bare * (1 - covered[:, None]) + painted[:, None] * paint[:, :, None, None]
     assert (ours - render(batch)).abs().max() < 0.05 + 0.02  # a blur of 0.3 pixels, and the grain
 
 
 def test_the_palette_holds_every_shade_of_a_colour_and_no_other():
     for i in range(len(COLOURS)):
-        shade = torch.from_numpy(RGB[i]).float() * 0.93 * 0.95 + 0.05
+        shade = colours()[i] * 0.93 * 0.95 + 0.05
         away = (palette() - OPPONENT @ shade).norm(dim=2).amin(1)
         assert away.argmin() == i and away[i] < 0.01 and away.topk(2, largest=False).values[1] > 0.1
 
@@ -137,7 +137,7 @@ def drawn(*covers: tuple[str, Tensor], tone: float = 0.95) -> Tensor:
     """Covers (32, 32) in named colours on a plain tone, (3, 32, 32)."""
     image = torch.full((3, 32, 32), tone)
     for colour, covered in covers:
-        paint = torch.from_numpy(RGB[COLOURS.index(colour)]).float()
+        paint = colours()[COLOURS.index(colour)]
         image = torch.lerp(image, paint[:, None, None].expand(3, 32, 32), covered)
     return image
 
@@ -151,7 +151,7 @@ def blend(one: str, other: str, share: float) -> Tensor:
     """The cover of a shape between two, by their signed distances."""
     ticks = (torch.arange(32) + 0.5 - 16) / 6.8
     v, u = (t[None] for t in torch.meshgrid(ticks, ticks, indexing="ij"))
-    a, b = (look_up(distance_table(), u, v, torch.full((1, 1, 1), float(SHAPES.index(s)))) * 6.8 for s in (one, other))
+    a, b = (distance(torch.full((1, 1, 1), float(SHAPES.index(s))), u, v) * 6.8 for s in (one, other))
     return (0.5 - ((1 - share) * a + share * b)[0]).clamp(0, 1)
 
 

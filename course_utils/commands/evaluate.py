@@ -93,26 +93,21 @@ def generator_result(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def judge_result(args: argparse.Namespace) -> dict[str, Any]:
-    """How the judge reads sharp scenes, scenes after the round trip, and what is no scene."""
+    """How the judge reads sharp scenes and damaged ones, and what it accepts of pictures that show none."""
     from course_utils.generators.flow import load_autoencoder
     from course_utils.measure.judge import Judge
-    from course_utils.measure.judge_data import NON_SCENES, means, non_scenes
-    from course_utils.measure.quality import measure_judge
+    from course_utils.measure.judge_quality import measure_judge, measure_kindness
     from course_utils.worlds.scenes import SEEDS
 
     judge = Judge.load(args.name)
-    n = args.prompts if args.quick else 5_000
-    found = measure_judge(judge, n)
-    trip = measure_judge(judge, n, load_autoencoder())
-    found["after_round_trip"] = {k: v for k, v in trip.items() if k not in ("pictures", "calibration")}
-    test, each = SEEDS["test"], 200
-    accepted = {}
-    for k, kind in enumerate(NON_SCENES):
-        readings = judge.read(non_scenes(kind, test + 17 * k, each))
-        accepted[kind] = sum(r.scene is not None for r in readings) / each
-    found["accepted_non_scenes"] = {"all": sum(accepted.values()) / len(accepted), **accepted}
-    found["accepted_means_of_64"] = sum(r.scene is not None for r in judge.read(means(test, 200))) / 200
-    return found
+    test = SEEDS["validation" if args.validation else "test"]
+    n, each = (args.prompts, args.prompts) if args.quick else (5_000, 1_000)
+    return {
+        "certain": judge.certain,
+        **measure_judge(judge, n, test=test),
+        "each": each,
+        **measure_kindness(judge, each, load_autoencoder(), test),
+    }
 
 
 def curve(args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -20,8 +20,8 @@ MOST = 4  # objects looked for; a scene has at most three
 class Reading:
     """What the judge reads: the scene (None if there is none to name), and its certainty in [0, 1].
 
-    `certainty` is the least probability among all that was decided: that this is a scene, that each object is there and no
-    other, each of its attributes, the background. Below one half the judge cannot tell, and `scene` is None.
+    `certainty` is the least probability among all that was decided: that this is a scene, that each object is there, sound,
+    and no other there, each of its attributes, the background. Where it is too small the judge cannot tell: `scene` is None.
     """
 
     scene: Scene | None
@@ -33,23 +33,18 @@ class Reading:
 
 
 class Judge:
-    """Reads pictures of the world `shapes` at 32x32."""
+    """Reads pictures of the world `shapes` at 32x32. Below the certainty `certain` it cannot tell what a picture shows."""
 
     def __init__(self, network: JudgeNetwork, certain: float = 0.5):
         self.network, self.certain = network.eval(), certain
 
     @classmethod
     def load(cls, name: str = "judge") -> Judge:
-        """The shipped judge. Raises CourseError if its weights are missing or damaged."""
+        """The shipped judge, with the threshold in its card. Raises CourseError if its weights are missing or damaged."""
         weights = load_weights(name, "judge")
         network = JudgeNetwork(config_from(JudgeConfig, weights.card["config"]))
         network.load_state_dict(weights.part("judge"))
-        return cls(network)
-
-    @torch.inference_mode()
-    def features(self, images: Tensor, batch_size: int = 256) -> Tensor:
-        """(N, 192) features of pictures (N, 3, 32, 32) in [0, 1]: what the last layer sees."""
-        return torch.cat([self.network.features(part) for part in images.split(batch_size)])
+        return cls(network, weights.card.get("certain", 0.5))
 
     @torch.inference_mode()
     def read(self, images: Tensor, batch_size: int = 256) -> list[Reading]:
@@ -69,15 +64,16 @@ class Judge:
         share = share / share.sum(2, keepdim=True).clamp_min(1e-6)
         x = ((corner % grid + 0.5) * share).sum(2) / grid
         y = ((corner // grid + 0.5) * share).sum(2) / grid
-        logits = cells[:, 1:].flatten(2)  # (B, 21, 256)
+        logits = cells[:, 1:].flatten(2)  # (B, 22, 256)
         index = corner.flatten(1)[:, None].expand(-1, logits.shape[1], -1)
-        seen = (logits.gather(2, index).unflatten(2, (MOST, 4)) * share[:, None]).sum(3)  # (B, 21, 4)
-        parts = [part.softmax(1).max(1) for part in seen.split(self.network.config.attributes, 1)]
+        seen = (logits.gather(2, index).unflatten(2, (MOST, 4)) * share[:, None]).sum(3)  # (B, 22, 4)
+        parts = [part.softmax(1).max(1) for part in seen[:, 1:].split(self.network.config.attributes, 1)]
         ground = whole[:, 1:].softmax(1).max(1)
         rows = zip(
             score.tolist(),
             x.tolist(),
             y.tolist(),
+            seen[:, 0].sigmoid().tolist(),
             torch.stack([p.values for p in parts], 2).tolist(),
             torch.stack([p.indices for p in parts], 2).tolist(),
             ground.values.tolist(),
@@ -87,12 +83,13 @@ class Judge:
         )
         return [self._interpret(*row) for row in rows]
 
-    def _interpret(self, score, x, y, sure, value, ground_sure, ground, valid) -> Reading:
+    def _interpret(self, score, x, y, sound, sure, value, ground_sure, ground, valid) -> Reading:
         count = sum(s > 0.5 for s in score)
         certainty = min(
             valid,
             ground_sure,
             *(min(1.0, s) for s in score[:count]),
+            *sound[:count],
             *(min(k) for k in sure[:count]),
             *(1 - s for s in score[count:]),
         )

@@ -1,4 +1,8 @@
-"""What the judge is trained and tested on: scenes, also blurred and after a round trip, and pictures that are no scenes."""
+"""What the judge is trained and tested on: scenes, also slightly damaged, and pictures that are no scenes.
+
+No picture has gone through a trained network: a judge that has seen what a generator's autoencoder leaves of a star would
+call just that a star.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_utils.measure.malformed import blur, draw, plan
 from course_utils.worlds.render import render
-from course_utils.worlds.scenes import UNIT, Scenes, fitting, scenes
+from course_utils.worlds.scenes import BACKGROUNDS, FILLS, SHAPES, SIZES, UNIT, Scenes, fitting, scenes
 
-RoundTrip = Callable[[Tensor], Tensor]  # pictures in [0, 1] to pictures in [0, 1]
-NON_SCENES = ("noise", "blank", "half", "crowd", "blend")
+NON_SCENES = ("noise", "blank", "crowd", "overlap", "blend", "torn")
+_TURNS = ("noise", "blank", "blend", "blend", *3 * ("crowd", "overlap", "torn"))  # how often each comes
 
 
 def labels(batch: Scenes, device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -24,6 +29,7 @@ def labels(batch: Scenes, device: torch.device | str = "cpu") -> dict[str, Tenso
     return {
         "valid": torch.ones(len(batch), device=device),
         "centre": on(np.stack([batch.x, batch.y], -1) / UNIT).float(),
+        "sound": on(np.where(batch.shape >= 0, 1.0, -1.0)).float(),
         "attributes": on(np.stack([batch.size, batch.fill, batch.colour, batch.shape], -1)),
         "background": on(batch.background),
     }
@@ -32,8 +38,9 @@ def labels(batch: Scenes, device: torch.device | str = "cpu") -> dict[str, Tenso
 def non_scenes(kind: str, seed: int, n: int, device: torch.device | str = "cpu") -> Tensor:
     """n pictures (n, 3, 32, 32) in [0, 1] that are no scenes.
 
-    noise: coloured noise of several grains; blank: a background alone; half: one object cut in half; crowd: four or
-    five objects, some partly over one another; blend: two scenes laid over each other.
+    noise: coloured noise of several grains; blank: a background alone; crowd: four or five objects, some partly over one
+    another; overlap: one of two objects partly over the other; blend: two scenes laid over each other; torn: one background
+    here, another there. Objects that are malformed themselves come from `malformed`.
     """
     random = torch.Generator().manual_seed(seed)
     uniform = lambda *shape: torch.rand(shape, generator=random).to(device)  # noqa: E731
@@ -46,21 +53,6 @@ def non_scenes(kind: str, seed: int, n: int, device: torch.device | str = "cpu")
         return (0.5 + (sum(s * (g - 0.5) for s, g in zip(share, grains, strict=True))) * 2).clamp(0, 1)
     if kind == "blank":
         return render(dataclasses.replace(base, count=np.zeros_like(base.count)), device=device)
-    if kind == "half":
-        which = np.arange(n) % base.count
-        rows = np.arange(n)
-        outside = base.x.copy()
-        outside[rows, which] = -2 * UNIT
-        whole, without = render(base, device=device), render(dataclasses.replace(base, x=outside), device=device)
-        ticks = (torch.arange(32, device=device) + 0.5) / 32
-        x, y = (torch.from_numpy(v[rows, which] / UNIT).float().to(device)[:, None, None] for v in (base.x, base.y))
-        angle = 2 * math.pi * uniform(n)[:, None, None]
-        off = (0.2 * uniform(n)[:, None, None] - 0.1) * 0.2
-        side = (ticks[None, None, :] - x) * angle.cos() + (ticks[None, :, None] - y) * angle.sin() > off
-        near = ((ticks[None, None, :] - x) ** 2 + (ticks[None, :, None] - y) ** 2).sqrt() < torch.from_numpy(
-            base.radius[rows, which] / UNIT + 0.04
-        ).float().to(device)[:, None, None]
-        return torch.where((side & near)[:, None], without, whole)
     if kind == "crowd":
         two, more = scenes(seed, 0, 4 * n, things=2), scenes(seed + 1, 0, 4 * n, things=3)
         names = ("size", "fill", "colour", "shape", "x", "y", "radius", "rotation", "stripes", "shade")
@@ -70,9 +62,25 @@ def non_scenes(kind: str, seed: int, n: int, device: torch.device | str = "cpu")
         seen = np.argsort(hidden, kind="stable")[:n]  # first those where no object hides another
         count = 4 + np.arange(4 * n) % 2
         return render(dataclasses.replace(two, count=count, **joined).select(seen), device=device)
+    if kind == "overlap":
+        two = scenes(seed, 0, n, things=2)
+        turn, far = (torch.rand(n, generator=random).numpy() for _ in range(2))
+        apart = (0.5 + 0.25 * far) * two.radius[:, :2].sum(1)
+        x, y = two.x.copy(), two.y.copy()
+        for out, along in ((x, np.cos(2 * math.pi * turn)), (y, np.sin(2 * math.pi * turn))):
+            out[:, 1] = out[:, 0] + (apart * along).astype(np.int64)
+        return render(dataclasses.replace(two, x=x, y=y), device=device)
     if kind == "blend":
         share = (0.3 + 0.4 * uniform(n))[:, None, None, None]
         return torch.lerp(render(base, device=device), render(scenes(seed + 2, 0, n), device=device), share)
+    if kind == "torn":
+        steps = 1 + torch.randint(0, len(BACKGROUNDS) - 1, (n,), generator=random).numpy()
+        second = dataclasses.replace(base, background=(base.background + steps) % len(BACKGROUNDS))
+        ticks = (torch.arange(32, device=device) + 0.5) / 32 - 0.5
+        angle, off = 2 * math.pi * uniform(n)[:, None, None], 0.4 * uniform(n)[:, None, None] - 0.2
+        beyond = ticks[None, None, :] * angle.cos() + ticks[None, :, None] * angle.sin() - off
+        share = (0.5 + beyond * (4 + 28 * uniform(n)[:, None, None])).clamp(0, 1)[:, None]
+        return torch.lerp(render(base, device=device), render(second, device=device), share)
     raise ValueError(f"{kind!r} is not one of {', '.join(NON_SCENES)}.")
 
 
@@ -86,55 +94,63 @@ def means(seed: int, captions: int, sizes: tuple[int, ...] = (64,), device: torc
     return torch.stack(found)
 
 
-def damage(images: Tensor, generator: torch.Generator, round_trip: RoundTrip | None) -> Tensor:
-    """A quarter of the pictures as they are, half after the round trip, a quarter slightly blurred, rescaled or noisy."""
+def damage(images: Tensor, generator: torch.Generator) -> Tensor:
+    """A third of the pictures as they are, the others a little blurred, lighter or darker, paler, noisy.
+
+    The Gaussian has a sigma of at most 0.95 pixels: beyond, a person no longer reads small stars.
+    """
     n = len(images)
-    order = torch.randperm(n, generator=generator, device=generator.device).to(images.device)
-    out = images.clone()
-    a, b = order[: n // 2], order[n // 2 : 3 * n // 4]
-    if round_trip is not None and len(a):
-        out[a] = round_trip(images[a])
-    if len(b):
-        x = images[b]
-        blurred = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        rand = torch.rand(4, len(b), 1, 1, 1, generator=generator, device=generator.device).to(images.device)
-        x = torch.lerp(x, blurred, 0.6 * rand[0])
-        x = x * (0.92 + 0.16 * rand[1]) + (rand[2] - 0.5) * 0.06
-        noise = torch.randn(x.shape, generator=generator, device=generator.device).to(images.device)
-        out[b] = (x + 0.05 * rand[3] * noise).clamp(0, 1)
-    return out
+    rand = lambda *shape: torch.rand(*shape, generator=generator, device=generator.device).to(images.device)  # noqa: E731
+    changed = (rand(n, 1, 1, 1) < 2 / 3).float()
+    out = blur(images, 0.95 * rand(n))
+    out = 0.5 + (out - 0.5) * (0.88 + 0.16 * rand(n, 1, 1, 1)) + 0.06 * (rand(n, 1, 1, 1) - 0.5)
+    fine, coarse = rand(n, 3, 32, 32) - 0.5, F.interpolate(rand(n, 3, 10, 10) - 0.5, 32, mode="bilinear")
+    out = out + 0.1 * rand(n, 1, 1, 1) * fine + 0.12 * rand(n, 1, 1, 1) * coarse
+    return torch.lerp(images, out.clamp(0, 1), changed)
 
 
-def judge_batches(
-    seed: int, round_trip: RoundTrip | None = None
-) -> Callable[[int, int, torch.Generator], dict[str, Tensor]]:
-    """Batches for `judge_loss`: three quarters scenes, one quarter pictures that are none, all of them also damaged.
+def hard_scenes(seed: int, position: int, n: int) -> Scenes:
+    """n scenes, the first half of them as they come, the others those of three times as many with most that is hard to read:
+    small things that are outlined or of a shape with details."""
+    batch = scenes(seed, 2 * position, 2 * n)
+    detailed = np.isin(batch.shape, [SHAPES.index(name) for name in ("star", "cross", "heart", "moon", "diamond")])
+    hard = (batch.size == SIZES.index("small")) & (detailed | (batch.fill == FILLS.index("outlined")))
+    half = n - n // 2
+    order = np.argsort(-hard[half:].sum(1) / batch.count[half:], kind="stable")
+    return batch.select(np.concatenate([np.arange(half), half + order[: n // 2]]))
 
-    Halves, which are hardest to tell from whole objects, are as many as two other kinds of pictures that are none.
+
+def judge_batches(seed: int) -> Callable[[int, int, torch.Generator], dict[str, Tensor]]:
+    """Batches for `judge_loss`: three eighths are scenes, half have one malformed object, the rest are no scenes.
+
+    All are also damaged, so that no damage gives away which they are.
     """
 
     def batches(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         device = generator.device
-        bad = n // 4
-        batch = scenes(seed, position, n - bad)
+        extra = max(3, n // 8)
+        batch = hard_scenes(seed, position, n - extra)
+        malformed = np.arange(len(batch)) % 7 >= 3  # mixed, as the second half is harder
+        changes = plan(batch, malformed, generator)
         found = labels(batch, device)
+        victim = torch.from_numpy(changes.wrong).to(device)
+        found["valid"] = torch.where(victim.any(1), -1.0, 1.0)
+        found["sound"] = torch.where(victim, 0.0, found["sound"])
+        found["attributes"] = torch.where(victim[:, :, None], -1, found["attributes"])
         own = seed * 7_919 + position + 1
-        each = bad // 8
+        kinds = sorted(_TURNS[(position + k) % len(_TURNS)] for k in range(extra - 3))
         wrong = [
-            non_scenes(kind, own * 13 + k, each * (2 if kind == "half" else 1), device)
-            for k, kind in enumerate(NON_SCENES)
+            non_scenes(kind, own * 13 + k, kinds.count(kind), device) for k, kind in enumerate(dict.fromkeys(kinds))
         ]
-        wrong.append(means(own, max(1, (bad - 6 * each) // 4), (2, 4, 8, 16), device))
-        wrong_images = torch.cat(wrong)
-        images = torch.cat([render(batch, device=device), wrong_images])
-        images = damage(images, generator, round_trip)
-        extra = len(wrong_images)
-        pad = {
+        wrong.append(means(own, 1, (2, 4, 16), device))
+        none = {
             "valid": torch.zeros(extra, device=device),
             "centre": torch.zeros(extra, 3, 2, device=device),
+            "sound": torch.full((extra, 3), -1.0, device=device),
             "attributes": torch.full((extra, 3, 4), -1, device=device),
             "background": torch.zeros(extra, dtype=torch.long, device=device),
         }
-        return {"images": images, **{key: torch.cat([found[key], pad[key]]) for key in pad}}
+        images = damage(torch.cat([draw(batch, changes), *wrong]), generator)
+        return {"images": images, **{key: torch.cat([found[key], none[key]]) for key in none}}
 
     return batches

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -181,40 +180,4 @@ def add_diversity(
     intervals["diversity"] = bootstrap(lambda i: float(ours[i].mean() / theirs[i].mean()), captions, 400)
 
 
-def measure_judge(
-    judge: Judge, n: int = 5_000, autoencoder: torch.nn.Module | None = None, test: int = SEEDS["test"]
-) -> dict[str, Any]:
-    """How the judge reads fresh scenes: exactly right, by number of things; with an autoencoder, after its round trip."""
-    result: dict[str, Any] = {"pictures": n}
-    intervals: dict[str, Any] = {}
-    everything: list[bool] = []
-    certain: list[float] = []
-    for k, name in ((1, "one_object"), (2, "two_objects"), (3, "three_objects")):
-        batch = scenes(test, 50_000_000 + k * 1_000_000, n, things=k)
-        images = render(batch)
-        readings = judge.read(images if autoencoder is None else through(autoencoder, images))
-        right = [
-            reading.scene is not None and reading.shows(s) for reading, s in zip(readings, batch.scenes, strict=True)
-        ]
-        result[name], intervals[name] = sum(right) / n, wilson(sum(right), n)
-        everything += right
-        certain += [reading.certainty for reading in readings]
-    result["exact"], intervals["exact"] = sum(everything) / len(everything), wilson(sum(everything), len(everything))
-    result["calibration"] = calibration(certain, everything)
-    return {**result, "intervals": intervals}
-
-
-def calibration(
-    certainty: Sequence[float], right: Sequence[bool], edges: Sequence[float] = (0, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0)
-) -> list[dict[str, float]]:
-    """For each range of certainty: how many readings, their mean certainty, and how many were right."""
-    rows = []
-    for low, high in pairwise(edges):
-        inside = [(c, r) for c, r in zip(certainty, right, strict=True) if low <= c < high or (high == edges[-1] == c)]
-        if inside:
-            mean, share = (sum(v) / len(inside) for v in zip(*inside, strict=True))
-            rows.append({"from": low, "to": high, "readings": len(inside), "certainty": mean, "right": share})
-    return rows
-
-
-__all__ = ["GROUPS", "Prompt", "calibration", "matches", "measure", "measure_judge", "only", "prompts_of", "through"]
+__all__ = ["GROUPS", "Prompt", "matches", "measure", "only", "prompts_of", "through"]

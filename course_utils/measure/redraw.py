@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from course_utils.worlds.render import RGB, distance_table, look_up, rotate
+from course_utils.worlds.render import colours, distance, rotate
 from course_utils.worlds.scenes import BACKGROUNDS, FILLS, SHAPES
 
 PIXELS = 32
@@ -72,7 +72,7 @@ def noise_of(rest: Tensor) -> Tensor:
 def palette() -> Tensor:
     """(8, 49, 3): what each named colour may look like."""
     light, pale = torch.linspace(0.86, 1, 7)[:, None, None, None], torch.linspace(0, 0.1, 7)[:, None, None]
-    rgb = torch.from_numpy(RGB).float() * light * (1 - pale) + pale  # (7, 7, 8, 3)
+    rgb = colours() * light * (1 - pale) + pale  # (7, 7, 8, 3)
     return rgb.permute(2, 0, 1, 3).flatten(1, 2) @ OPPONENT.T
 
 
@@ -84,10 +84,10 @@ def cover(p: Tensor, shape: Tensor, fill: Tensor, corner: Tensor, size: int) -> 
     x, y, radius, rotation = p.T[:4, :, None, None]
     ticks = torch.arange(size) + 0.5
     u, v = rotate(ticks[None, None] + corner[0] - x, ticks[None, :, None] + corner[1] - y, rotation)
-    distance = look_up(distance_table(), u / radius, v / radius, shape[:, None, None].float()) * radius
+    away = distance(shape[:, None, None].float(), u / radius, v / radius) * radius
     half = 0.042 * PIXELS / 2
-    distance = torch.where((fill == OUTLINED)[:, None, None], (distance + half).abs() - half, distance)
-    covered = (0.5 - distance).clamp(0, 1)
+    away = torch.where((fill == OUTLINED)[:, None, None], (away + half).abs() - half, away)
+    covered = (0.5 - away).clamp(0, 1)
     if p.shape[1] == 5:
         covered = blur(covered, p[:, 4])
         return covered, covered

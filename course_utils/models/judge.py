@@ -2,7 +2,7 @@
 
 Config, network, loss. Each object is a blob on a 16x16 grid: its centre is spread over the four nearest cells by bilinear
 weights, so that the centre of mass of the blob gives back the exact place. At the same cells the network says what the
-object is. One more output says whether the picture is a proper scene at all.
+object is, and whether it is sound or malformed. One more output says whether the picture is a proper scene at all.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class JudgeConfig:
 
     attributes: tuple[int, ...] = (2, 3, 8, 8)  # how many sizes, fills, colours, shapes
     backgrounds: int = 5
-    channels: tuple[int, int] = (48, 96)
-    depth: int = 4
+    channels: tuple[int, int] = (48, 96)  # at 16x16 and 8x8
+    depth: int = 3
 
 
 class ResidualBlock(nn.Module):
@@ -42,56 +42,59 @@ class ResidualBlock(nn.Module):
 
 
 class JudgeNetwork(nn.Module):
-    """Pictures (B, 3, 32, 32) in [0, 1] to `cells` (B, 1 + 21, 16, 16) and `whole` (B, 1 + backgrounds), all logits.
+    """Pictures (B, 3, 32, 32) in [0, 1] to `cells` (B, 2 + 21, 16, 16) and `whole` (B, 1 + backgrounds), all logits.
 
-    `cells[:, 0]`: is an object's centre here; the rest: its attributes. `whole[:, 0]`: is this a scene; the rest: background.
+    `cells[:, 0]`: is an object's centre here; `cells[:, 1]`: is it sound; the rest: its attributes. `whole[:, 0]`: is this a
+    scene; the rest: background.
     """
 
     def __init__(self, config: JudgeConfig | None = None):
         super().__init__()
         self.config = config = config or JudgeConfig()
         a, b = config.channels
-        self.fine = nn.Sequential(
+
+        def layer(inside: int, outside: int, stride: int) -> list[nn.Module]:
+            return [nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.SiLU()]
+
+        self.body = nn.Sequential(
             nn.PixelUnshuffle(2),  # (B, 12, 16, 16)
-            nn.Conv2d(12, a, 3, padding=1, bias=False),
-            nn.BatchNorm2d(a),
-            nn.SiLU(),
+            *layer(12, a, 1),
             ResidualBlock(a),
-        )
-        self.coarse = nn.Sequential(
-            nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False),  # (B, b, 8, 8)
-            nn.BatchNorm2d(b),
-            nn.SiLU(),
+            *layer(a, b, 2),  # (B, b, 8, 8)
             *(ResidualBlock(b) for _ in range(config.depth)),
         )
-        self.cells = nn.Sequential(nn.Conv2d(b, 4 * (1 + sum(config.attributes)), 1), nn.PixelShuffle(2))
+        cells = nn.Conv2d(b, 4 * (2 + sum(config.attributes)), 1)
+        self.cells = nn.Sequential(cells, nn.PixelShuffle(2))
         self.whole = nn.Linear(2 * b, 1 + config.backgrounds)
-
-    def features(self, images: Tensor) -> Tensor:
-        """What the judge sees, (B, 2b): mean and maximum of the last layer over the picture."""
-        x = self.coarse(self.fine(images * 2 - 1))
-        return torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
+        with torch.no_grad():
+            cells.bias[:4] = -5.0  # type: ignore[index]  # most cells hold no object's centre
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.coarse(self.fine(images * 2 - 1))
+        x = self.body(images * 2 - 1)
         return self.cells(x), self.whole(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
 
 
 def judge_loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     """Cross-entropies of everything the judge says, summed.
 
-    batch: images (B, 3, 32, 32) in [0, 1]; valid (B,) 1 for scenes and 0 for pictures that are none, of which only this is
-    asked; centre (B, K, 2) x and y in [0, 1]; attributes (B, K, 4) indices, -1 for absent things; background (B,).
+    batch: images (B, 3, 32, 32) in [0, 1]; valid (B,) 1 for scenes, 0 for pictures that are none, of which only this is asked,
+    and -1 for scenes with a malformed object, of which this is not asked; centre (B, K, 2) x and y in [0, 1]; sound (B, K) 1
+    for objects, 0 for malformed ones, -1 for absent ones; attributes (B, K, 4) indices, -1 for what is not asked;
+    background (B,).
     """
     cells, whole = network(batch["images"])
-    valid = batch["valid"]
-    present = (batch["attributes"][..., 0] >= 0) & (valid[:, None] > 0)  # (B, K)
-    blobs = splat(batch["centre"], cells.shape[-1]) * present[..., None]  # (B, K, 256), each sums to one
-    logits = cells.flatten(2)  # (B, 22, 256)
-    seen = F.binary_cross_entropy_with_logits(logits[:, 0], blobs.sum(1), reduction="none").sum(1)
-    things = valid.sum().clamp_min(1)
-    losses = {"objects": (seen * valid).sum() / things}
-    names, at = ("size", "fill", "colour", "shape"), 1
+    sound, known = batch["sound"], (batch["valid"] != 0).float()
+    there, present = sound >= 0, batch["attributes"][..., 0] >= 0  # (B, K)
+    blobs = splat(batch["centre"], cells.shape[-1])  # (B, K, 256), each sums to one
+    logits = cells.flatten(2)  # (B, 23, 256)
+    target = (blobs * there[..., None]).sum(1)
+    seen = F.binary_cross_entropy_with_logits(logits[:, 0], target, reduction="none").sum(1)
+    scenes = known.sum().clamp_min(1)
+    losses = {"objects": (seen * known).sum() / scenes}
+    well = torch.einsum("bkc,bc->bk", blobs, logits[:, 1])
+    well = F.binary_cross_entropy_with_logits(well, sound.clamp_min(0), reduction="none")
+    losses["sound"] = (well * there).sum() / there.sum().clamp_min(1)
+    names, at = ("size", "fill", "colour", "shape"), 2
     for k, n in enumerate(network.config.attributes):  # type: ignore[union-attr, arg-type]
         logp = logits[:, at : at + n].log_softmax(1)
         expected = torch.einsum("bkc,bnc->bkn", blobs, logp)  # log-probability of each value, averaged over the blob
@@ -99,9 +102,12 @@ def judge_loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, di
         losses[names[k]] = -(right * present).sum() / present.sum().clamp_min(1)
         at += n
     ground = F.cross_entropy(whole[:, 1:], batch["background"], reduction="none")
-    losses["background"] = (ground * valid).sum() / things
-    losses["valid"] = F.binary_cross_entropy_with_logits(whole[:, 0], valid)
-    total = losses["objects"] + sum(losses[n] for n in names) + losses["background"] + 2 * losses["valid"]
+    losses["background"] = (ground * known).sum() / scenes
+    whole_asked = batch["valid"] >= 0
+    valid = F.binary_cross_entropy_with_logits(whole[:, 0], batch["valid"].clamp_min(0), reduction="none")
+    losses["valid"] = (valid * whole_asked).sum() / whole_asked.sum().clamp_min(1)
+    total = losses["objects"] + sum(losses[n] for n in names) + losses["background"]
+    total = total + losses["valid"] + 4 * losses["sound"]  # the hardest to learn
     return total, {name: value.detach() for name, value in losses.items()}
 
 

@@ -15,18 +15,18 @@ from course_utils.worlds.scenes import SEEDS
 
 
 def recipe(args: argparse.Namespace) -> Recipe:
-    """Judge A, on scenes and on what is none."""
+    """Judge A, on scenes and on what is none; no other network takes part."""
     only_shapes(args)
     torch.manual_seed(0)
     model = JudgeNetwork().to(memory_format=torch.channels_last)
     config = TrainConfig(
-        images=320_000,
-        batch_size=128,
-        learning_rate=3e-3,
+        images=240_000,
+        batch_size=64,
+        learning_rate=2e-3,
         warmup_images=6_400,
         decay_fraction=1.0,
         ema_half_life_images=6_400,
         log_every_images=6_400,
     )
-    card = {"kind": "judge", "world": "shapes", "config": dataclasses.asdict(model.config)}
+    card = {"kind": "judge", "world": "shapes", "config": dataclasses.asdict(model.config), "certain": 0.5}
     return Recipe("judge", "judge", model, judge_loss, judge_batches(SEEDS["judge"]), config, card)

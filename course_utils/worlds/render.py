@@ -8,6 +8,8 @@ needs. Every shape is a polygon whose distances are tabulated once; drawing is t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -21,9 +23,14 @@ _REACH = 1.3  # the table covers [-1.3, 1.3]² in units of the object's radius
 _TABLE = 128
 
 #                 red                 orange              yellow              green
-RGB = np.array([(0.88, 0.07, 0.10), (1.00, 0.52, 0.02), (1.00, 0.90, 0.10), (0.10, 0.62, 0.16),
+_RGB = np.array([(0.88, 0.07, 0.10), (1.00, 0.52, 0.02), (1.00, 0.90, 0.10), (0.10, 0.62, 0.16),
                  (0.05, 0.80, 0.85), (0.10, 0.24, 0.88), (0.50, 0.13, 0.68), (1.00, 0.52, 0.74)])  # fmt: skip
 #                 cyan                blue                purple              pink
+
+
+def colours(device: torch.device | str = "cpu") -> Tensor:
+    """The eight colours, (8, 3) float32 in [0, 1]: what full light on an object shows."""
+    return torch.from_numpy(_RGB).to(device).float()
 
 
 def _polygon(shape: str) -> np.ndarray:
@@ -78,68 +85,130 @@ def polygon_distance(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 
 @cache
-def distance_table() -> Tensor:
+def _table(device: torch.device | str) -> Tensor:
     """Distances of all shapes, one below the other: (1, 1, 8 * 128, 128) float32, in units of the radius."""
     ticks = (np.arange(_TABLE) + 0.5) / _TABLE * 2 * _REACH - _REACH
     points = np.stack(np.meshgrid(ticks, ticks, indexing="xy"), -1).reshape(-1, 2)
     tables = [polygon_distance(points, _polygon(shape)).reshape(_TABLE, _TABLE) for shape in SHAPES]
-    return torch.from_numpy(np.concatenate(tables).astype(np.float32))[None, None]
+    return torch.from_numpy(np.concatenate(tables).astype(np.float32))[None, None].to(device)
 
 
-def render(scenes: Scenes, pixels: int = 32, device: torch.device | str = "cpu") -> Tensor:
+@dataclass
+class Layer:
+    """One object in each of M pictures of P by P pixels, before it is painted. Whoever alters it before alters the object.
+
+    pictures (M,) and `number` say whose object it is; shape, colour (M, 1, 1) are indices; u, v (M, P, P) are the pixels as
+    seen from the object, and radius (M, 1, 1) its size, in units of the picture's width. The rest is painted: distance
+    (M, P, P) from the border, in pixels; outlined (M, 1, 1), whether only the border is; dark (M, P, P), the share of dark
+    stripe; paint (M, 3, 1, 1), the colour; opacity (M, 1, 1).
+    """
+
+    pictures: Tensor
+    number: int
+    shape: Tensor
+    colour: Tensor
+    u: Tensor
+    v: Tensor
+    radius: Tensor
+    distance: Tensor
+    outlined: Tensor
+    dark: Tensor
+    paint: Tensor
+    opacity: Tensor
+
+    @property
+    def radius_pixels(self) -> Tensor:
+        """The radius in pixels, (M, 1, 1)."""
+        return self.radius * self.u.shape[-1]
+
+    def form(self, shape: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """Distances (M, P, P) in pixels from the border of another shape (M, 1, 1) of this size, seen from (u, v)."""
+        return distance(shape, u / self.radius, v / self.radius) * self.radius * u.shape[-1]
+
+    def cover(self) -> Tensor:
+        """How much of each pixel the object covers, (M, P, P) in [0, 1]."""
+        stroke = max(0.042 * self.u.shape[-1], 1.0)  # 1.3 pixels at 32x32
+        distance = torch.where(self.outlined, (self.distance + stroke / 2).abs() - stroke / 2, self.distance)
+        return (0.5 - distance).clamp(0, 1)
+
+
+def render(
+    scenes: Scenes,
+    pixels: int = 32,
+    device: torch.device | str = "cpu",
+    change: Callable[[Layer], None] | None = None,
+) -> Tensor:
     """Pictures of these scenes: (N, 3, pixels, pixels) float32 in [0, 1].
 
     The same scenes give the same pictures everywhere up to 1/255 (the scenes are exact; trigonometry and sums round).
+    change: alters each layer of objects before it is painted, for pictures of what is not in the vocabulary.
     """
-    if torch.device(device).type == "cpu" and len(scenes) > 128:  # what fits into the cache is drawn six times faster
+    # What fits into the cache is drawn six times faster.
+    if torch.device(device).type == "cpu" and len(scenes) > 128 and change is None:
         return torch.cat([render(scenes.select(slice(i, i + 128)), pixels) for i in range(0, len(scenes), 128)])
     on = lambda array, scale=1.0: torch.from_numpy(array).to(device).float().mul(scale)  # noqa: E731
     ticks = (torch.arange(pixels, device=device) + 0.5) / pixels
     x, y = ticks[None, None, :], ticks[None, :, None]
     images = _background(scenes, x, y, pixels, on)
-    table = distance_table().to(device)
-    for j in range(int(scenes.count.max(initial=1))):
-        here = torch.from_numpy(scenes.count > j).to(device).nonzero()[:, 0]
+    for number in range(int(scenes.count.max(initial=1))):
+        here = torch.from_numpy(scenes.count > number).to(device).nonzero()[:, 0]
         if not len(here):
             continue
-        things = scenes.select(here.cpu().numpy())
-        column = lambda array, scale=1.0, j=j, on=on: on(array[:, j], scale)[:, None, None]  # noqa: E731
-        u, v = rotate(
-            x - column(things.x, 1 / UNIT),
-            y - column(things.y, 1 / UNIT),
-            column(things.rotation, math.pi / 6 / UNIT) - math.pi / 12,
-        )
-        radius = column(things.radius, 1 / UNIT)
-        distance = look_up(table, u / radius, v / radius, column(things.shape)) * radius * pixels  # in pixels
-        outlined = column(things.fill) == FILLS.index("outlined")
-        stroke = max(0.042 * pixels, 1.0)  # 1.3 pixels at 32x32
-        distance = torch.where(outlined, (distance + stroke / 2).abs() - stroke / 2, distance)
-        cover = (0.5 - distance).clamp(0, 1)
-        tilt = on(things.stripes[:, j, 0], math.pi / UNIT)[:, None, None]
-        along, _ = rotate(u, v, tilt)
-        wave = torch.cos(2 * math.pi * (along / 0.125 + on(things.stripes[:, j, 1], 1 / UNIT)[:, None, None]))
-        dark = (0.5 + wave * 0.125 * pixels / 4).clamp(0, 1) * (column(things.fill) == FILLS.index("striped"))
-        light = 1.0 - 0.14 * on(things.shade[:, j, 0], 1 / UNIT)[:, None]
-        pale = 0.10 * on(things.shade[:, j, 1], 1 / UNIT)[:, None]
-        colour = on(RGB[things.colour[:, j]]) * light * (1 - pale) + pale
-        paint = colour[:, :, None, None] * (1 - 0.68 * dark[:, None])
-        images[here] = torch.lerp(images[here], paint, cover[:, None])
+        layer = _layer(scenes.select(here.cpu().numpy()), here, number, x, y, pixels, on)
+        if change is not None:
+            change(layer)
+        paint = layer.paint * (1 - 0.68 * layer.dark[:, None])
+        images[here] = torch.lerp(images[here], paint, (layer.cover() * layer.opacity)[:, None])
     grain = _noise(torch.from_numpy(scenes.noise).to(device), pixels)
     return (images + grain[:, None]).clamp_(0, 1)
 
 
+def _layer(things: Scenes, pictures: Tensor, j: int, x: Tensor, y: Tensor, pixels: int, on) -> Layer:
+    """Object j of each of these scenes."""
+    column = lambda array, scale=1.0: on(array[:, j], scale)[:, None, None]  # noqa: E731
+    u, v = rotate(
+        x - column(things.x, 1 / UNIT),
+        y - column(things.y, 1 / UNIT),
+        column(things.rotation, math.pi / 6 / UNIT) - math.pi / 12,
+    )
+    tilt = on(things.stripes[:, j, 0], math.pi / UNIT)[:, None, None]
+    along, _ = rotate(u, v, tilt)
+    wave = torch.cos(2 * math.pi * (along / 0.125 + on(things.stripes[:, j, 1], 1 / UNIT)[:, None, None]))
+    dark = (0.5 + wave * 0.125 * pixels / 4).clamp(0, 1) * (column(things.fill) == FILLS.index("striped"))
+    light = 1.0 - 0.14 * on(things.shade[:, j, 0], 1 / UNIT)[:, None]
+    pale = 0.10 * on(things.shade[:, j, 1], 1 / UNIT)[:, None]
+    paint = on(_RGB[things.colour[:, j]]) * light * (1 - pale) + pale
+    layer = Layer(
+        pictures=pictures,
+        number=j,
+        shape=column(things.shape),
+        colour=column(things.colour),
+        u=u,
+        v=v,
+        radius=column(things.radius, 1 / UNIT),
+        distance=u,
+        outlined=column(things.fill) == FILLS.index("outlined"),
+        dark=dark,
+        paint=paint[:, :, None, None],
+        opacity=torch.ones_like(tilt),
+    )
+    layer.distance = layer.form(layer.shape, u, v)
+    return layer
+
+
 def rotate(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Points (x, y) as seen from axes that are turned by `angle`, in radians."""
     cos, sin = angle.cos(), angle.sin()
     return cos * x + sin * y, cos * y - sin * x
 
 
-def look_up(table: Tensor, u: Tensor, v: Tensor, shape: Tensor) -> Tensor:
-    """Distance at (u, v) (N, P, P), in units of the radius, of shapes number (N, 1, 1), by bilinear interpolation."""
+def distance(shape: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Signed distances (N, P, P) of points (u, v) (N, P, P) from shapes number (N, 1, 1), all in units of the radius."""
+    table = _table(u.device)
     half = 1 - 1 / _TABLE  # the centre of the outermost cell
     row = (v / _REACH).clamp(-half, half) / len(SHAPES) + (2 * shape + 1) / len(SHAPES) - 1
     grid = torch.stack([(u / _REACH).clamp(-half, half), row], -1).reshape(1, -1, u.shape[-1], 2)
-    inside = F.grid_sample(table, grid, align_corners=False, padding_mode="border").reshape(u.shape)
-    return inside
+    return F.grid_sample(table, grid, align_corners=False, padding_mode="border").reshape(u.shape)
 
 
 def _background(scenes: Scenes, x: Tensor, y: Tensor, pixels: int, on) -> Tensor:
