@@ -28,6 +28,7 @@ from small import (
     judge_weights,
 )
 
+import course_utils.commands.evaluate as evaluate
 import course_utils.commands.train as training
 from course_utils.__main__ import main
 from course_utils.common import ROOT
@@ -450,7 +451,7 @@ SHIPS |= {"flow": "flow-shapes", "flow --space pixels": "flow-shapes-pixels"}
 
 
 def test_train_all_makes_what_ships_once(run, tiny, monkeypatch):
-    words = ["train", "all", "--images", 32, "--out", "ours", "--device", "cpu"]
+    words = ["train", "all", "--images", 32, "--prompts", 0, "--out", "ours", "--device", "cpu"]
     code, out, err = run(*words)
     assert code == 0, err
     assert [line for line in out.splitlines() if line.startswith("train ")] == [f"train {what}" for what in SHIPS]
@@ -470,6 +471,21 @@ def test_train_all_makes_what_ships_once(run, tiny, monkeypatch):
     assert before == [Path("ours", name, "model.safetensors").read_bytes() for name in SHIPS.values()]
     Path("file").write_text("")
     assert "give another --out" in one_sentence(*run(*words[:-4], "--out", "file", "--device", "cpu"))
+
+
+def test_train_all_chooses_measures_and_draws(tiny, measured, monkeypatch):
+    monkeypatch.setattr(quality, "GROUPS", quality.GROUPS[:2])
+    weights = flow_weights(tiny / "weights" / "mine", sampler={"steps": 1, "guidance": 7.0, "solver": "euler"})
+    training.measure_one(weights, argparse.Namespace(prompts=5, device="cpu"))
+    card = read_card(weights)
+    assert card["sampler"]["guidance"] in evaluate.GUIDANCES and card["sampler"]["steps"] == 1
+    assert card["quality"]["prompts"] == 5 and "judge_b" not in card["quality"]
+    assert json.loads((weights / "quality.json").read_text()) == card["quality"]
+    prompts = (weights / "sheet.txt").read_text().splitlines()
+    assert len(prompts) == 2
+    with Image.open(weights / "sheet.png") as sheet:
+        assert sheet.size == (2 * 32 * 8, 32 * 8)
+    load_weights(weights, "flow")  # the card still fits the file
 
 
 def test_minutes_become_a_goal_that_is_kept(run, tiny):

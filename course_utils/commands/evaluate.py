@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from course_utils.common import CourseError, atomic_path
 from course_utils.generators.base import FAMILIES
 
+if TYPE_CHECKING:
+    from course_utils.measure.judge import Judge
+
 EXAMPLES = """examples:
   python -m course_utils evaluate flow-shapes --prompts 500 --json
   python -m course_utils evaluate judge --json
+  python -m course_utils evaluate judge --choose                  how sure it must be, from pictures labelled by eye
+  python -m course_utils evaluate flow-shapes --choose            how much guidance, from the validation prompts
   python -m course_utils evaluate flow-shapes --prompts 200 --quick --steps 4 --guidance 1
   python -m course_utils evaluate flow-shapes --snapshots RUN --out book/results/flow-shapes-curve.jsonl
 """
@@ -29,7 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation", action="store_true", help="use the validation prompts: for choices, not for results"
     )
-    parser.add_argument("--quick", action="store_true", help="caption accuracy of complete captions only")
+    parser.add_argument("--quick", action="store_true", help="caption accuracy of complete captions by judge A only")
+    parser.add_argument(
+        "--sample", type=int, default=100, help="pictures of each group that judge B reads, too (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--choose",
+        action="store_true",
+        help="set what the card leaves to be chosen: guidance of a generator (on the validation prompts), how sure the judge "
+        "must be (on the labelled pictures of the half kept for that)",
+    )
     parser.add_argument(
         "--snapshots", metavar="RUN", help="instead measure every snapshot of this training run, quickly"
     )
@@ -52,9 +66,9 @@ def main(args: argparse.Namespace) -> None:
         return
     kind = read_card(args.name).get("kind")
     if kind == "judge":
-        result = judge_result(args)
+        result = choose_certainty(args) if args.choose else judge_result(args)
     elif kind in FAMILIES:
-        result = generator_result(args)
+        result = choose_guidance(args) if args.choose else generator_result(args)
     else:
         raise CourseError(
             f"The weights {args.name!r} are of the kind {kind!r}; `evaluate` measures generators and the judge."
@@ -72,6 +86,7 @@ def generator_result(args: argparse.Namespace) -> dict[str, Any]:
     from course_utils.measure.fidelity import Features
     from course_utils.measure.judge import Judge
     from course_utils.measure.quality import GROUPS, measure
+    from course_utils.measure.synthesis import SceneFitter
     from course_utils.worlds.scenes import SEEDS
 
     generator = load(args.name, args.device)
@@ -86,6 +101,8 @@ def generator_result(args: argparse.Namespace) -> dict[str, Any]:
         guidance=args.guidance,
         seed=args.seed,
         test=SEEDS["validation" if args.validation else "test"],
+        second=None if args.quick or args.sample < 1 else SceneFitter(),
+        sample=args.sample,
     )
     steps = generator.steps if args.steps is None else args.steps
     guidance = generator.guidance if args.guidance is None else args.guidance
@@ -102,12 +119,84 @@ def judge_result(args: argparse.Namespace) -> dict[str, Any]:
     judge = Judge.load(args.name)
     test = SEEDS["validation" if args.validation else "test"]
     n, each = (args.prompts, args.prompts) if args.quick else (5_000, 1_000)
-    return {
+    found = {
         "certain": judge.certain,
         **measure_judge(judge, n, test=test),
         "each": each,
         **measure_kindness(judge, each, load_autoencoder(), test),
     }
+    return found if args.quick else {**found, "labels": by_eye(judge)}
+
+
+def by_eye(judge: Judge) -> dict[str, Any]:
+    """Both judges against the labelled pictures: those on which nothing was chosen ("report"), and the others ("choose")."""
+    from course_utils.measure.labels import HALVES, agreement, load_labels
+    from course_utils.measure.synthesis import SceneFitter
+    from course_utils.worlds.captions import parse
+
+    images, labels = load_labels()
+    asked = [parse(label.caption) for label in labels]
+    found: dict[str, Any] = {}
+    for name, reader in (("judge_a", judge), ("judge_b", SceneFitter())):
+        shown = [reading.shows(scene) for reading, scene in zip(reader.read(images), asked, strict=True)]
+        for half in HALVES:
+            rows = [i for i, label in enumerate(labels) if label.half == half]
+            found.setdefault(name, {})[half] = agreement([shown[i] for i in rows], [labels[i] for i in rows])
+    return found
+
+
+def choose_certainty(args: argparse.Namespace) -> dict[str, Any]:
+    """How sure judge A must be: what agrees best with the labelled half "choose"; of equals the strictest. Goes into the card."""
+    from course_utils.measure.judge import Judge
+    from course_utils.measure.labels import load_labels
+    from course_utils.weights import read_card, weights_folder, write_card
+    from course_utils.worlds.captions import matches, parse
+
+    images, labels = load_labels()
+    rows = [i for i, label in enumerate(labels) if label.half == "choose" and label.answer != "doubtful"]
+    readings = Judge(Judge.load(args.name).network, 0.0).read(images[rows])
+    sure = [
+        r.certainty if r.scene is not None and matches(parse(labels[i].caption), r.scene) else -1.0
+        for i, r in zip(rows, readings, strict=True)
+    ]
+    agree = {
+        least: sum((s >= least) == (labels[i].answer == "right") for i, s in zip(rows, sure, strict=True)) / len(rows)
+        for least in (k / 100 for k in range(1, 100))
+    }
+    certain = max(agree, key=lambda least: (agree[least], least))
+    write_card(weights_folder(args.name), {**read_card(args.name), "certain": certain})
+    return {"certain": certain, "pictures": len(rows), "agreement": agree[certain]}
+
+
+def choose_guidance(args: argparse.Namespace) -> dict[str, Any]:
+    """The guidance with the highest caption accuracy on the validation prompts; of equals the least. Goes into the card."""
+    from course_utils.generators import load
+    from course_utils.measure.judge import Judge
+    from course_utils.measure.quality import GROUPS, measure
+    from course_utils.weights import read_card, weights_folder, write_card
+    from course_utils.worlds.scenes import SEEDS
+
+    generator, judge = load(args.name, args.device), Judge.load()
+    tried = {
+        guidance: measure(
+            generator,
+            judge,
+            prompts=args.prompts,
+            groups=GROUPS[:3],
+            steps=args.steps,
+            guidance=guidance,
+            seed=args.seed,
+            test=SEEDS["validation"],
+        )["all"]
+        for guidance in GUIDANCES
+    }
+    guidance = max(tried, key=lambda g: (tried[g], -g))
+    sampler = {**read_card(args.name).get("sampler", {}), "steps": args.steps or generator.steps, "guidance": guidance}
+    write_card(weights_folder(args.name), {**read_card(args.name), "sampler": sampler})
+    return {"guidance": guidance, "tried": {str(g): share for g, share in tried.items()}}
+
+
+GUIDANCES = (1.0, 1.5, 2.0, 3.0, 4.0)
 
 
 def curve(args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -63,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder for a copy of the weights and logs, one folder each (default: only COURSE_HOME)",
     )
+    everything.add_argument(
+        "--prompts",
+        type=int,
+        default=500,
+        metavar="N",
+        help="prompts of each group with which the generators are measured by judge A; 0: not at all (default: %(default)s)",
+    )
     everything.add_argument("--device", help='"auto", "cpu" or "cuda" (default: auto)')
 
 
@@ -115,6 +122,8 @@ def train_all(args: argparse.Namespace) -> None:
             options.append(f"--minutes={share * args.minutes:.4g}")
         print(f"train {' '.join(words)}")
         weights = train_one(parser.parse_args([*words, *options]), [*words[1:], *options])
+        if words[0] == "flow" and args.prompts:
+            measure_one(weights, args)
         if args.out:
             target = args.out / weights.name
             try:
@@ -122,6 +131,25 @@ def train_all(args: argparse.Namespace) -> None:
                 shutil.copy(course_home() / "runs" / weights.name / "log.jsonl", target)
             except OSError as error:
                 raise CourseError(f"Cannot write {target}: {error.strerror or error}; give another --out.") from error
+
+
+def measure_one(weights: Path, args: argparse.Namespace) -> None:
+    """Chooses a generator's guidance, measures it by judge A, and draws a sheet for the eye; all beside the weights."""
+    from course_utils.commands import evaluate
+    from course_utils.generators import load
+    from course_utils.measure.quality import GROUPS, prompts_of
+    from course_utils.worlds.scenes import SEEDS
+
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    device = [f"--device={args.device}"] if args.device not in (None, "auto") else []
+    some = max(1, args.prompts // 5)
+    evaluate.main(parser.parse_args([str(weights), *device, "--choose", f"--prompts={some}"]))
+    measured = [f"--prompts={args.prompts}", "--sample=0", "--update-card", f"--out={weights / 'quality.json'}"]
+    evaluate.main(parser.parse_args([str(weights), *device, *measured]))
+    prompts = [p.text for group in GROUPS for p in prompts_of(group, min(16, some), SEEDS["validation"])]
+    load(weights, *(word.partition("=")[2] for word in device))(prompts).save(weights / "sheet.png", columns=min(16, len(prompts)))
+    (weights / "sheet.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
 
 
 def train_one(args: argparse.Namespace, words: Sequence[str]) -> Path:

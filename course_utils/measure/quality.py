@@ -1,7 +1,8 @@
 """The quality of a text-to-image generator in three numbers that belong together: caption accuracy, fidelity, diversity.
 
-The rules that keep them honest: the judge takes no part in training, sampling or selection; one picture per prompt; the
-prompts come from scenes of the `test` list; a picture of which the judge is unsure is wrong; every number has an interval.
+The rules that keep them honest: the judges take no part in training or sampling; one picture per prompt; the prompts come
+from scenes of the `test` list; a picture of which a judge is unsure is wrong; every number has an interval. Judge A, which is
+learned, reads all pictures; judge B, which is not, a sample of them, and where the two differ it is said.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from torch import Tensor
 
 from course_utils.generators import Generator
 from course_utils.measure.fidelity import Features, frechet_distance, mean_pairwise_distance
-from course_utils.measure.intervals import bootstrap, wilson
+from course_utils.measure.intervals import bootstrap, paired_bootstrap, wilson
 from course_utils.measure.judge import Judge
+from course_utils.measure.synthesis import SceneFitter
 from course_utils.worlds.captions import Parts, caption, has_held_out_synonym, matches, random_parts, restrict
 from course_utils.worlds.render import render
 from course_utils.worlds.scenes import SEEDS, Scene, Scenes, fitting, scenes
@@ -89,13 +91,19 @@ def measure(
     seed: int = 0,
     test: int = SEEDS["test"],
     fidelity_pictures: int = 2_000,
+    second: SceneFitter | None = None,
+    sample: int = 100,
 ) -> dict[str, Any]:
-    """Caption accuracy for each group (fractions), fidelity and diversity, each with its 95 % interval; see `evaluate`."""
+    """Caption accuracy for each group (fractions), fidelity and diversity, each with its 95 % interval; see `evaluate`.
+
+    second: judge B, which reads the first `sample` pictures of each group; see `compare_judges`.
+    """
     result: dict[str, Any] = {"prompts": prompts}
     intervals: dict[str, Any] = {}
     right: dict[str, list[bool]] = {}
     by_attribute: dict[str, list[bool]] = {}
     counting: list[bool] = []
+    sampled: dict[str, list[bool]] = {}
     seconds = drawn = 0.0
     for group in groups:
         asked = prompts_of(group, prompts, test)
@@ -103,6 +111,9 @@ def measure(
         seconds, drawn = seconds + pictures.seconds, drawn + len(asked)
         readings = judge.read(pictures.images)
         right[group] = [reading.shows(p.asked) for reading, p in zip(readings, asked, strict=True)]
+        if second is not None:
+            again = second.read(pictures.images[:sample])
+            sampled[group] = [reading.shows(p.asked) for reading, p in zip(again, asked, strict=False)]
         if group in GROUPS[:3]:
             for reading, p, good in zip(readings, asked, right[group], strict=True):
                 for name in (*ATTRIBUTES, "place", "relation", "background", "count"):
@@ -119,6 +130,8 @@ def measure(
     by_attribute["counting"] = counting
     result["attributes"] = {name: sum(v) / len(v) for name, v in by_attribute.items() if v}
     intervals["attributes"] = {name: wilson(sum(v), len(v)) for name, v in by_attribute.items() if v}
+    if second is not None:
+        result["judge_b"] = {group: compare_judges(right[group], sampled[group]) for group in groups}
     if getattr(generator, "autoencoder", None) is not None:
         result["ceiling"] = {g: ceiling(generator.autoencoder, judge, prompts_of(g, prompts, test)) for g in groups}  # type: ignore
     if features is not None:
@@ -127,6 +140,27 @@ def measure(
     result["intervals"] = intervals
     result["seconds_per_picture"] = seconds / max(drawn, 1)
     return result
+
+
+DIFFER = 0.03  # judges that differ by more are named
+
+
+def compare_judges(a: Sequence[bool], b: Sequence[bool]) -> dict[str, Any]:
+    """The verdicts of judge B on a sample, beside those of judge A on the same pictures, which begin `a`.
+
+    a, b: shares called right; interval: Wilson's, of b; difference: a - b with its paired 95 % interval; differ: whether the
+    shares lie more than DIFFER apart.
+    """
+    a = a[: len(b)]
+    difference, low, high = paired_bootstrap([float(v) for v in a], [float(v) for v in b])
+    return {
+        "pictures": len(b),
+        "a": sum(a) / len(a),
+        "b": sum(b) / len(b),
+        "interval": wilson(sum(b), len(b)),
+        "difference": [difference, low, high],
+        "differ": abs(difference) > DIFFER,
+    }
 
 
 def ceiling(autoencoder: torch.nn.Module, judge: Judge, asked: Sequence[Prompt], seed: int = SEEDS["test"]) -> float:
@@ -162,8 +196,9 @@ def add_fidelity(result, intervals, generator, features, n, steps, guidance, see
 
 @torch.inference_mode()
 def through(autoencoder: torch.nn.Module, images: Tensor) -> Tensor:
-    """Pictures in [0, 1] to latents and back, in batches."""
-    parts = [autoencoder(part * 2 - 1) / 2 + 0.5 for part in images.split(256)]
+    """Pictures in [0, 1] to latents and back, in batches, wherever the autoencoder lies; they come back to the CPU."""
+    device = next(autoencoder.parameters()).device
+    parts = [(autoencoder(part.to(device) * 2 - 1) / 2 + 0.5).cpu() for part in images.split(256)]
     return torch.cat(parts).clamp(0, 1)
 
 
@@ -180,4 +215,4 @@ def add_diversity(
     intervals["diversity"] = bootstrap(lambda i: float(ours[i].mean() / theirs[i].mean()), captions, 400)
 
 
-__all__ = ["GROUPS", "Prompt", "matches", "measure", "only", "prompts_of", "through"]
+__all__ = ["GROUPS", "Prompt", "compare_judges", "matches", "measure", "only", "prompts_of", "through"]

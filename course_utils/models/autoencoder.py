@@ -19,9 +19,9 @@ from torch import Tensor, nn
 class AutoencoderConfig:
     """Sizes of the autoencoder."""
 
-    channels: tuple[int, int] = (32, 96)  # at 1/2 and at 1/4 of the picture's resolution
-    depth: tuple[int, int] = (1, 1)  # residual blocks of the encoder at each
-    decoder_depth: tuple[int, int] = (2, 2)  # and of the decoder, where sharpness is made
+    channels: tuple[int, int] = (40, 112)  # at 1/2 and at 1/4 of the picture's resolution
+    depth: tuple[int, int] = (1, 2)  # residual blocks of the encoder at each
+    decoder_depth: tuple[int, int] = (3, 3)  # and of the decoder, where sharpness is made
     latent_channels: int = 8
     latent_noise: float = 0.08
 

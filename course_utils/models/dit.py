@@ -28,9 +28,9 @@ class DiTConfig:
     channels: int = 8
     size: int = 8  # height and width of the latents (or of the picture)
     patch: int = 2
-    width: int = 192
+    width: int = 160
     depth: int = 6
-    heads: int = 6
+    heads: int = 5
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     predict: Literal["velocity", "data"] = "velocity"  # what the network's output is; `DiT` always returns a velocity
 

@@ -72,7 +72,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
         if net is not None:
             config = dataclasses.replace(config, channels=net.config.latent_channels)
         else:
-            config = dataclasses.replace(config, channels=3, size=32, patch=4, predict="data")
+            config = dataclasses.replace(config, channels=3, size=32, patch=4, width=192, heads=6, predict="data")
     keep = (0 if gpu else 120_000) if args.scenes is None else args.scenes
     if keep < 0:
         raise CourseError(f"--scenes is {keep}; it must be a number of pictures, or 0 for always new ones.")
