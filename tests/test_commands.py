@@ -289,7 +289,8 @@ def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for recipe in (autoencoder, features, flow, judge):
         monkeypatch.setattr(recipe, "TrainConfig", lambda **given: TrainConfig(**{**given, **changes}))
     tokenizer = sources.Source.tokenizer
-    monkeypatch.setattr(sources.Source, "tokenizer", lambda self: tokenizer(self, 200, 300))
+    monkeypatch.setattr(sources.Source, "tokenizer", lambda self: tokenizer(self, 400, 768))
+    monkeypatch.setattr(flow, "KEPT", 24)
     monkeypatch.setattr(training, "TensorBoard", training.ProgressBar)  # spares its import
     autoencoder_weights(home / "weights" / "autoencoder-shapes")
     torch.set_num_threads(1)

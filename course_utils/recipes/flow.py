@@ -24,6 +24,7 @@ from course_utils.weights import config_from, load_weights
 
 DROP_CAPTION = 0.1  # share of captions replaced by the empty one: guidance starts from there
 TOKENS = 64  # longest caption that the model reads
+KEPT = 120_000  # pictures that a CPU encodes once and repeats
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scenes",
         type=int,
         metavar="N",
-        help="encode so many pictures once and repeat them (default: 120000 on a CPU; on a GPU 0, always new ones)",
+        help=f"encode so many pictures once and repeat them (default: {KEPT} on a CPU; on a GPU 0, always new ones)",
     )
     parser.add_argument("--init", metavar="NAME", help="start from these weights of the same space")
 
@@ -73,7 +74,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
             config = dataclasses.replace(config, channels=net.config.latent_channels)
         else:
             config = dataclasses.replace(config, channels=3, size=32, patch=4, width=192, heads=6, predict="data")
-    keep = (0 if gpu else 120_000) if args.scenes is None else args.scenes
+    keep = (0 if gpu else KEPT) if args.scenes is None else args.scenes
     if keep < 0:
         raise CourseError(f"--scenes is {keep}; it must be a number of pictures, or 0 for always new ones.")
     if latents and keep:  # the row of pictures begins anew after those that are kept, so that captions stay with theirs
