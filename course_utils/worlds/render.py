@@ -129,6 +129,7 @@ def render(scenes: Scenes, pixels: int = 32, device: torch.device | str = "cpu")
 
 
 def rotate(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """The coordinates of points (x, y) along axes that are turned by an angle, in radians."""
     cos, sin = angle.cos(), angle.sin()
     return cos * x + sin * y, cos * y - sin * x
 
