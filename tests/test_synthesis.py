@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from course_utils.common import CourseError
-from course_utils.measure.redraw import OPPONENT, OUTLINED, SOLID, blur, cover, descend, fit_ground, noise_of, palette
+from course_utils.measure.redraw import OPPONENT, blur, descend, fit_ground, noise_of
+from course_utils.measure.redraw_things import OUTLINED, SOLID, cover, palette
 from course_utils.measure.synthesis import Fit, Limits, SceneFitter
 from course_utils.worlds.captions import matches
 from course_utils.worlds.render import colours, distance, render
@@ -169,6 +170,7 @@ MALFORMED = {
     ),
     "an arm lost": drawn(("blue", disc(16, 16, 6.8, "cross") * (torch.arange(32) < 19)), tone=0.5),
     "a ghost": drawn(("red", disc(10, 10, 6.8, "square")), ("blue", 0.35 * disc(24, 24, 4.5, "star"))),
+    "one over the other": drawn(("red", disc(12, 16, 6.8, "star")), ("red", disc(18, 13, 6.8, "star"))),
     "four things": drawn(*(("green", disc(x, y, 4.5)) for x in (8, 24) for y in (8, 24))),
     "between yellow and green": drawn(("yellow", disc(16, 16, 6.8)), ("green", 0.5 * disc(16, 16, 6.8))),
 }

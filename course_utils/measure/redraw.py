@@ -1,7 +1,7 @@
-"""Drawing a picture of the world `shapes` again: the descent that fits drawings to it, things, and backgrounds.
+"""Drawing a background again: the descent that fits a drawing to a picture, and the patterns of the world `shapes`.
 
 Nothing here is learned. Colours are in opponent coordinates (lightness, red against green, yellow against blue), lengths in
-pixels. `synthesis` puts the things on the background and judges what comes out.
+pixels. `redraw_things` draws the things, and `synthesis` puts them together and judges what comes out.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from course_utils.worlds.render import colours, distance, rotate
-from course_utils.worlds.scenes import BACKGROUNDS, FILLS, SHAPES
+from course_utils.worlds.render import rotate
+from course_utils.worlds.scenes import BACKGROUNDS
 
 PIXELS = 32
 CHECKS, DOTS = BACKGROUNDS.index("checkered"), BACKGROUNDS.index("dotted")
-SOLID, OUTLINED, STRIPED = range(len(FILLS))
 # Lightness counts half: things are coloured and backgrounds are grey, so colour tells them apart, whatever a pattern does.
 OPPONENT = torch.tensor([[0.5 / 3**0.5] * 3, [2**-0.5, -(2**-0.5), 0.0], [6**-0.5, 6**-0.5, -2 * 6**-0.5]])
 SHARP, SOFT = 0.3, 0.95  # the blur of a drawing, a standard deviation; below 0.3 nothing changes any more
@@ -66,45 +65,6 @@ def noise_of(rest: Tensor) -> Tensor:
     mask = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]])
     response = torch.nn.functional.conv2d(rest[:, None], mask[None, None]).flatten(1)
     return response.square().median(1).values / 0.4549 / 36  # 0.4549: the median of a squared normal variable
-
-
-@cache
-def palette() -> Tensor:
-    """(8, 49, 3): what each named colour may look like."""
-    light, pale = torch.linspace(0.86, 1, 7)[:, None, None, None], torch.linspace(0, 0.1, 7)[:, None, None]
-    rgb = colours() * light * (1 - pale) + pale  # (7, 7, 8, 3)
-    return rgb.permute(2, 0, 1, 3).flatten(1, 2) @ OPPONENT.T
-
-
-def cover(p: Tensor, shape: Tensor, fill: Tensor, corner: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """How much things cover of each pixel, and how much paint is there (less on dark stripes): two (H, size, size).
-
-    p: (H, 7), or (H, 5) where nothing is striped; corner: of the window, (2,). It draws what `render` draws, with a blur.
-    """
-    x, y, radius, rotation = p.T[:4, :, None, None]
-    ticks = torch.arange(size) + 0.5
-    u, v = rotate(ticks[None, None] + corner[0] - x, ticks[None, :, None] + corner[1] - y, rotation)
-    away = distance(shape[:, None, None].float(), u / radius, v / radius) * radius
-    half = 0.042 * PIXELS / 2
-    away = torch.where((fill == OUTLINED)[:, None, None], (away + half).abs() - half, away)
-    covered = (0.5 - away).clamp(0, 1)
-    if p.shape[1] == 5:
-        covered = blur(covered, p[:, 4])
-        return covered, covered
-    along, _ = rotate(u, v, p[:, 5, None, None])
-    wave = torch.cos(2 * math.pi * (along / (0.125 * PIXELS) + p[:, 6, None, None]))
-    dark = 0.68 * (0.5 + wave * 0.125 * PIXELS / 4).clamp(0, 1) * (fill == STRIPED)[:, None, None]
-    return blur(covered, p[:, 4]), blur(covered * (1 - dark), p[:, 4])
-
-
-@cache
-def templates() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Things to look for: covers (T, 19, 19), parameters (T, 5), shapes and fills (T,); 15 of each shape, fill and size."""
-    radii, turns = (0.135, 0.145, 0.155, 0.2, 0.21, 0.22), (-12, -6, 0, 6, 12)
-    rows = [(s, f, r, a) for s in range(len(SHAPES)) for f in (SOLID, OUTLINED) for r in radii for a in turns]
-    shape, fill = torch.tensor([row[:2] for row in rows]).T
-    p = torch.tensor([[9.5, 9.5, r * PIXELS, math.radians(a), 0.5] for _, _, r, a in rows])
-    return cover(p, shape, fill, torch.zeros(2), 19)[0], p, shape, fill
 
 
 @dataclass(frozen=True)
