@@ -265,11 +265,14 @@ def judge_table() -> str:
     for group in ("one_object", "two_objects", "three_objects"):
         cells = [share(one[group], one["intervals"][group]) for one in (judge, after)]
         lines.append(f"| {group.replace('_', ' ')} | {' | '.join(cells)} |")
-    rejected = ", ".join(f"{name} {share(value)}" for name, value in judge["accepted_non_scenes"].items())
-    return "\n".join(lines) + (
-        f"\n\nPictures that are no scenes, and were taken for one: {rejected}. "
-        f"Of means of 64 fitting scenes: {share(judge['accepted_means_of_64'])}."
-    )
+    lines += ["", "| single things, damaged or hard to see | read right |", "| --- | --- |"]
+    rows = {f"blurred, sigma {sigma} pixels": value for sigma, value in judge["blurred"].items()}
+    rows |= {f"noise, standard deviation {sigma}": value for sigma, value in judge["noisy"].items()} | judge["hard"]
+    lines += [f"| {name} | {share(value)} |" for name, value in rows.items()]
+    lines += ["", "| no proper scene | taken for one |", "| --- | --- |"]
+    accepted = judge["accepted_non_scenes"] | {"means of 64 fitting scenes": judge["accepted_means_of_64"]}
+    lines += [f"| {name.replace('_', ' ')} | {share(value)} |" for name, value in accepted.items()]
+    return "\n".join(lines)
 
 
 def build(folder: Path, notebooks: Path = ROOT / "notebooks") -> int:

@@ -19,7 +19,7 @@ EXAMPLES = """examples:
   python -m course_utils evaluate judge --choose                  how sure it must be, from pictures labelled by eye
   python -m course_utils evaluate flow-shapes --choose            how much guidance, from the validation prompts
   python -m course_utils evaluate flow-shapes --prompts 200 --quick --steps 4 --guidance 1
-  python -m course_utils evaluate flow-shapes --snapshots RUN --out book/results/flow-shapes-curve.jsonl
+  python -m course_utils evaluate flow-shapes --snapshots RUN --out curve.jsonl
 """
 
 

@@ -20,7 +20,7 @@ from course_utils.worlds.render import render
 from course_utils.worlds.scenes import BACKGROUNDS, FILLS, SHAPES, SIZES, UNIT, Scenes, fitting, scenes
 
 NON_SCENES = ("noise", "blank", "crowd", "overlap", "blend", "torn")
-_TURNS = ("noise", "blank", "blend", "blend", *3 * ("crowd", "overlap", "torn"))  # how often each comes
+_TURNS = (*2 * ("noise", "torn"), "blank", *3 * ("torn", "overlap", "crowd", "blend"))  # how often each comes
 
 
 def labels(batch: Scenes, device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -97,12 +97,12 @@ def means(seed: int, captions: int, sizes: tuple[int, ...] = (64,), device: torc
 def damage(images: Tensor, generator: torch.Generator) -> Tensor:
     """A third of the pictures as they are, the others a little blurred, lighter or darker, paler, noisy.
 
-    The Gaussian has a sigma of at most 0.95 pixels: beyond, a person no longer reads small stars.
+    The Gaussian has a sigma of at most 0.9 pixels: beyond, a person no longer reads small stars.
     """
     n = len(images)
     rand = lambda *shape: torch.rand(*shape, generator=generator, device=generator.device).to(images.device)  # noqa: E731
     changed = (rand(n, 1, 1, 1) < 2 / 3).float()
-    out = blur(images, 0.95 * rand(n))
+    out = blur(images, 0.9 * rand(n))
     out = 0.5 + (out - 0.5) * (0.88 + 0.16 * rand(n, 1, 1, 1)) + 0.06 * (rand(n, 1, 1, 1) - 0.5)
     fine, coarse = rand(n, 3, 32, 32) - 0.5, F.interpolate(rand(n, 3, 10, 10) - 0.5, 32, mode="bilinear")
     out = out + 0.1 * rand(n, 1, 1, 1) * fine + 0.12 * rand(n, 1, 1, 1) * coarse
@@ -121,14 +121,14 @@ def hard_scenes(seed: int, position: int, n: int) -> Scenes:
 
 
 def judge_batches(seed: int) -> Callable[[int, int, torch.Generator], dict[str, Tensor]]:
-    """Batches for `judge_loss`: three eighths are scenes, half have one malformed object, the rest are no scenes.
+    """Batches for `judge_loss`: a third are scenes, half have one malformed object, a sixth are no scenes.
 
     All are also damaged, so that no damage gives away which they are.
     """
 
     def batches(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         device = generator.device
-        extra = max(3, n // 8)
+        extra = max(3, n // 6)
         batch = hard_scenes(seed, position, n - extra)
         malformed = np.arange(len(batch)) % 7 >= 3  # mixed, as the second half is harder
         changes = plan(batch, malformed, generator)

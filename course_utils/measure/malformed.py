@@ -122,11 +122,6 @@ def half_striped(o: Layer, strength: Tensor, r: Tensor) -> None:
     o.dark = o.dark * (0.5 + 4 * (side(o, r[0]) - strength)).clamp(0, 1)
 
 
-def faint(o: Layer, strength: Tensor, r: Tensor) -> None:
-    """Stripes that are hardly there."""
-    o.dark = o.dark * strength
-
-
 def blotched(o: Layer, strength: Tensor, r: Tensor) -> None:
     """Dark spots without order, instead of stripes or on what should be of one colour."""
     turns = (r[0], r[0] + 0.25, r[1])  # two of them across each other: no stripes
@@ -162,21 +157,20 @@ def soft(o: Layer, strength: Tensor, r: Tensor) -> None:
 
 _NOT_TRIANGLES = tuple(name for name in SHAPES if name != "triangle")  # what is cut off a triangle leaves another
 KINDS = {
-    "between": Kind(between, (1.0, 2.0), (0.0, 0.18), weight=5),
-    "wobble": Kind(wobble, (0.24, 0.38), (0.0, 0.1), weight=2),
+    "between": Kind(between, (1.0, 2.0), (0.0, 0.2), weight=4),
+    "wobble": Kind(wobble, (0.24, 0.38), (0.0, 0.12), weight=2),
     "cut": Kind(cut, (0.0, 0.3), (0.85, 1.1), shapes=_NOT_TRIANGLES, weight=2),
-    "spur": Kind(spur, (1.5, 2.0)),
+    "spur": Kind(spur, (1.5, 2.0), weight=1.5),
     "double": Kind(double, (0.7, 1.3)),
     "half_filled": Kind(half_filled, (-0.2, 0.2), fills=("solid", "outlined"), sizes=("large",), weight=3),
-    "hazy": Kind(hazy, (0.35, 0.65), (0.0, 0.12), fills=("outlined",), sizes=("large",), weight=5),
+    "hazy": Kind(hazy, (0.35, 0.65), (0.0, 0.12), fills=("outlined",), sizes=("large",), weight=8),
     "gap": Kind(gap, (0.08, 0.2), fills=("outlined",), weight=2),
-    "half_striped": Kind(half_striped, (-0.25, 0.25), fills=("striped",), weight=5),
-    "faint": Kind(faint, (0.08, 0.22), (0.75, 1.0), fills=("striped",), weight=4),
-    "crooked": Kind(blotched, (0.7, 1.0), fills=("striped",), weight=4),
-    "blotched": Kind(blotched, (0.5, 1.0), (0.0, 0.2), fills=("solid",), weight=1.5),
-    "two_tone": Kind(two_tone, (-0.3, 0.3)),
-    "off_colour": Kind(off_colour, (0.42, 0.58), (0.0, 0.08)),
-    "ghost": Kind(ghost, (0.15, 0.35), (0.85, 1.0)),
+    "half_striped": Kind(half_striped, (-0.25, 0.25), fills=("striped",), weight=8),
+    "crooked": Kind(blotched, (0.7, 1.0), fills=("striped",), weight=6),
+    "blotched": Kind(blotched, (0.55, 1.0), (0.0, 0.25), fills=("solid",), weight=3),
+    "two_tone": Kind(two_tone, (-0.3, 0.3), weight=2),
+    "off_colour": Kind(off_colour, (0.42, 0.58), (0.0, 0.1), weight=1.5),
+    "ghost": Kind(ghost, (0.15, 0.35), (0.82, 1.0)),
     "soft": Kind(soft, (0.38, 0.65), (0.05, 0.15), shapes=SHAPES[1:]),
 }
 NAMES = tuple(KINDS)
@@ -204,7 +198,7 @@ class Plan:
 
 
 def plan(
-    batch: Scenes, wrong: NDArray[np.bool_], generator: torch.Generator, kinds: Sequence[str] = NAMES, mild: float = 0.4
+    batch: Scenes, wrong: NDArray[np.bool_], generator: torch.Generator, kinds: Sequence[str] = NAMES, mild: float = 0.5
 ) -> Plan:
     """Chooses one object that goes wrong in each scene where `wrong` (N,) holds, and harmless changes for the others.
 
