@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -28,6 +29,7 @@ from torchvision import datasets
 
 from course_utils.commands import fetch as command
 from course_utils.common import ROOT, CourseError
+from course_utils.worlds import classics
 from course_utils.worlds import fetch as fetching
 from course_utils.worlds.captioned import world
 from course_utils.worlds.classics import mnist
@@ -276,14 +278,16 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def serve_idx(server: Server, monkeypatch: pytest.MonkeyPatch, kind: type[datasets.MNIST]) -> None:
-    """Small files of MNIST's format at the root of the server, whose checksums torchvision now expects."""
-    resources = []
+    """Small files of MNIST's format at the root of the server, whose checksums torchvision and we now expect."""
+    resources, originals = [], {}
     for file, _ in kind.resources:
         n = 6 if file.startswith("train") else 4
         array = np.arange(n)[:, None, None] * 20 + np.zeros((n, 28, 28)) if "images" in file else np.arange(n)
         server.files[f"/{file}"] = idx(array)
         resources.append((file, hashlib.md5(server.files[f"/{file}"]).hexdigest()))
+        originals[file[:-3]] = hashlib.md5(gzip.decompress(server.files[f"/{file}"])).hexdigest()
     monkeypatch.setattr(kind, "resources", resources)
+    monkeypatch.setitem(classics.ORIGINALS, {v: k for k, v in classics.IDX.items()}[kind], originals)
     monkeypatch.setattr(kind, "mirrors", [server.url])
 
 
@@ -338,7 +342,7 @@ def test_fetch_mnist_fills_torchvisions_layout(server, run, tmp_path, monkeypatc
     run("mnist")
     assert len(server.asked) == asked == 4, "what is there is not asked for"
     (raw / "t10k-images-idx3-ubyte").write_bytes(b"damaged")
-    with pytest.raises(CourseError, match="cannot be read .* run `python -m course_utils fetch mnist`"):
+    with pytest.raises(CourseError, match="is not the original file .* run `python -m course_utils fetch mnist`"):
         mnist("test")
     run("mnist")
     assert len(mnist("test").images) == 4 and len(server.asked) == asked, "it is unpacked again"
@@ -353,6 +357,48 @@ def test_files_that_are_there_are_unpacked_whoever_packed_them(server, run, tmp_
             (raw / name[1:]).write_bytes(gzip.compress(gzip.decompress(body), compresslevel=1, mtime=1))
     run("mnist")
     assert server.asked == [] and len(datasets.MNIST(str(raw.parents[1]), train=True)) == 6
+
+
+def test_other_files_under_the_same_names_are_not_taken(server, run, tmp_path, monkeypatch) -> None:
+    """EMNIST, a part of MNIST, or pictures and labels whose numbers differ: with "all", labels would slip."""
+    serve_idx(server, monkeypatch, datasets.MNIST)
+    raw = tmp_path / "home" / "data" / "MNIST" / "raw"
+    run("mnist")
+    labels = raw / "train-labels-idx1-ubyte"
+    right = labels.read_bytes()
+    for other in (np.arange(6) + 20, np.arange(5), np.arange(5, -1, -1)):
+        labels.write_bytes(gzip.decompress(idx(other)))
+        for split in ("train", "test", "all"):
+            with pytest.raises(CourseError, match=r"train-labels-idx1-ubyte in .* is not the original file of mnist"):
+                world("mnist", split)
+    labels.unlink()
+    packed = raw / "train-labels-idx1-ubyte.gz"
+    for _ in range(2):  # nor packed ones, also when they were unpacked before
+        packed.write_bytes(idx(np.arange(6) + 20))
+        with pytest.raises(CourseError, match=r"is not the original file of mnist"):
+            world("mnist")
+    packed.write_bytes(gzip.compress(right))
+    assert world("mnist", "all").labels.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
+    (raw.parent / "processed").mkdir()  # what old versions of torchvision wrote, and new ones prefer
+    for name in ("training.pt", "test.pt"):
+        torch.save((torch.zeros(2, 28, 28, dtype=torch.uint8), torch.zeros(2)), raw.parent / "processed" / name)
+    assert len(world("mnist", "all")) == 10
+
+
+def test_what_may_not_be_read_is_no_damaged_file(server, run, tmp_path, monkeypatch) -> None:
+    serve_idx(server, monkeypatch, datasets.MNIST)
+    run("mnist")
+    monkeypatch.setattr(classics, "has_checksum", forbidden)
+    with pytest.raises(CourseError, match="cannot be read .*Permission denied"):
+        world("mnist")
+    monkeypatch.setattr(Path, "is_dir", forbidden)
+    for name in ("mnist", "celeba"):
+        with pytest.raises(CourseError, match=r"cannot be read \(Permission denied\); make it readable"):
+            world(name, path=tmp_path)
+
+
+def forbidden(path: Path, *more: object) -> bool:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def test_fetch_cifar10_reads_only_what_torchvision_lists(server, run, tmp_path, monkeypatch) -> None:

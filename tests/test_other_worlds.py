@@ -1,4 +1,4 @@
-"""The worlds of real pictures: their one form, captions in two languages, splits; CelebA and folders made up."""
+"""The worlds of real pictures: their one form, captions in two languages, splits; CelebA made up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from course_utils.common import CourseError
 from course_utils.worlds import celeba
 from course_utils.worlds.captioned import WORLDS, Captioned, world
 from course_utils.worlds.class_captions import CLASSES, class_captions
-from course_utils.worlds.folder import is_for_testing, words
 
 
 def is_chinese(text: str) -> bool:
@@ -200,6 +199,17 @@ def test_celeba_says_what_is_missing(faces: Path, tmp_path: Path, monkeypatch: p
     (faces / "img_align_celeba" / "000002.jpg").unlink()
     with pytest.raises(CourseError, match=r"000002\.jpg cannot be read"):
         found.images([0, 1])
+    for split in ("train", "all"):
+        with pytest.raises(CourseError, match=r"img_align_celeba lacks 1 of 8 pictures: 000002\.jpg\. CelebA is for"):
+            world("celeba", split)
+    (faces / "img_align_celeba" / "000001.jpg").write_bytes(b"")  # an unpacking that was stopped
+    with pytest.raises(CourseError, match=r"lacks 2 of 8 pictures: 000001\.jpg, 000002\.jpg\."):
+        world("celeba")
+    (faces / "img_align_celeba").rename(faces / "inner")
+    (faces / "img_align_celeba").mkdir()
+    (faces / "inner").rename(faces / "img_align_celeba" / "img_align_celeba")
+    with pytest.raises(CourseError, match=r"lacks 8 of 8 .* and 5 more; are they in img_align_celeba inside it\?"):
+        world("celeba")
     (faces / "img_align_celeba").rename(faces / "img")
     with pytest.raises(CourseError, match="img_align_celeba is missing.*unpacked, into"):
         world("celeba")
@@ -211,140 +221,3 @@ def test_celeba_says_what_is_missing(faces: Path, tmp_path: Path, monkeypatch: p
         world("celeba")
     with pytest.raises(CourseError, match="no pictures of CelebA at hand"):
         world("celeba", path=tmp_path / "elsewhere")
-
-
-# -------------------------------------------------------------------------------------------------------------- folder
-
-
-def picture(
-    path: Path, colour: object = (255, 0, 0), mode: str = "RGB", size: tuple[int, int] = (30, 20), **how
-) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, colour).save(path, **how)  # type: ignore[arg-type]
-    return path
-
-
-def test_captions_from_names_and_sub_folders(tmp_path: Path) -> None:
-    for name in ("red_car-03.jpg", "cats/IMG_1.png", "wild animals/grey_wolf/2.PNG", "红色的车_2.png", ".hidden.png"):
-        picture(tmp_path / name, mode="RGB")
-    picture(tmp_path / ".cache" / "x.png")
-    (tmp_path / "notes.txt").write_text("no picture")
-    found = world("folder", "all", path=tmp_path, size=16)
-    assert found.images().shape == (4, 3, 16, 16) and found.labels is None
-    captions = [text for i in range(4) for texts in found.captions(i).values() for text in texts]
-    assert sorted(captions) == ["cats", "grey wolf", "red car", "红色的车"]
-    assert [list(found.captions(i)) for i in range(4)].count(["zh"]) == 1
-    assert all(found.caption(i, seed) == found.caption(i) for i in range(4) for seed in range(5))
-
-
-@pytest.mark.parametrize(
-    "name, said",
-    [
-        ("red_car-03", "red car"),
-        ("red car (12)", "red car"),
-        ("007", "007"),
-        ("a--b__c", "a b c"),
-        ("mp3 player", "mp3 player"),
-    ],
-)
-def test_words_of_a_file_name(name: str, said: str) -> None:
-    assert words(name) == said
-
-
-def test_captions_from_a_table(tmp_path: Path) -> None:
-    for name in ("a.png", "sub/b.png", "not named.png"):
-        picture(tmp_path / name)
-    text = 'file,caption,more\na.png,"a red flag, waving",1\na.png,一面红旗,2\nsub\\b.png, red ,\na.png,a flag,\n'
-    (tmp_path / "captions.csv").write_text(text, encoding="utf-8-sig")
-    found = world("folder", "all", path=tmp_path)
-    assert len(found) == 2 and found.captions(1) == {"en": ["red"]}
-    assert found.captions(0) == {"en": ["a red flag, waving", "a flag"], "zh": ["一面红旗"]}
-    assert found.caption(0, language="zh") == "一面红旗" and len({found.caption(0, seed) for seed in range(30)}) == 3
-
-
-def test_pictures_of_every_mode(tmp_path: Path) -> None:
-    picture(tmp_path / "01.png", (255, 0, 0, 0), "RGBA")  # transparent: white
-    picture(tmp_path / "02.png", (0, 0, 255, 255), "RGBA")
-    Image.new("P", (9, 9), 1).save(tmp_path / "03.gif")
-    picture(tmp_path / "04.png", 100, "L")
-    picture(tmp_path / "05.png", (100, 0), "LA")
-    picture(tmp_path / "06.jpg", (0, 255, 255, 0), "CMYK")
-    Image.fromarray(np.full((20, 20), 25700, np.uint16)).save(tmp_path / "07.png")
-    picture(tmp_path / "08.png", 1, "1")
-    picture(tmp_path / "09.webp", (0, 255, 0), lossless=True)
-    Image.new("P", (9, 9), 0).save(tmp_path / "10.png", transparency=0)
-    images = world("folder", "all", path=tmp_path, size=8).images()
-    assert images.shape == (10, 3, 8, 8) and images.dtype == torch.float32
-    middle = (255 * images[:, :, 4, 4]).round().int().tolist()
-    assert middle[0] == middle[4] == middle[7] == middle[9] == [255] * 3
-    assert middle[1] == [0, 0, 255] and middle[3] == middle[6] == [100] * 3 and middle[8] == [0, 255, 0]
-    assert middle[5][0] > 200 and max(middle[5][1:]) < 60
-
-
-def test_pictures_are_turned_and_cut_to_their_middle(tmp_path: Path) -> None:
-    pixels = np.zeros((40, 100, 3), np.uint8)
-    pixels[:, 30:70] = 100, 0, 0  # the middle square
-    pixels[:20, 30:70, 1] = 200  # whose upper half is greener
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    Image.fromarray(pixels).save(tmp_path / "b.png", exif=exif)
-    upright, turned = world("folder", "all", path=tmp_path, size=8).images()
-    assert (255 * upright[0, :, 2:-2] - 100).abs().max() < 2
-    assert upright[1, :3].min() > 0.7 and upright[1, 5:].max() < 0.1
-    assert turned[1, :, 5:].min() > 0.7 and turned[1, :, :3].max() < 0.1
-
-
-def test_the_split_stays_when_pictures_come(tmp_path: Path) -> None:
-    for n in range(40):
-        picture(tmp_path / f"flag {chr(97 + n % 26)}{n}.png", size=(4, 4))
-    before = {split: len(world("folder", split, path=tmp_path, size=4)) for split in ("train", "test", "all")}
-    assert before["train"] + before["test"] == before["all"] == 40 and 1 <= before["test"] <= 10
-    share = np.mean([is_for_testing(f"picture {n}.jpg") for n in range(2000)])
-    assert abs(share - 0.1) < 0.02
-    assert is_for_testing("caf\u00e9.png") == is_for_testing("cafe\u0301.png")
-
-
-def test_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
-    def fails(match: str, split: str = "all", **options) -> None:
-        with pytest.raises(CourseError, match=match):
-            world("folder", split, **({"path": tmp_path / "mine"} | options))
-
-    fails("needs a folder of pictures", path=None)
-    fails("is no folder")
-    (tmp_path / "mine").mkdir()
-    fails("no pictures in .*mine")
-    whole = picture(tmp_path / "mine" / "red.png")
-    picture(tmp_path / "secret.png")
-    fails("None of the 1 pictures .* falls into the split", "train" if is_for_testing("red.png") else "test")
-    fails("size from 1 to 1024", size=0)
-    broken = tmp_path / "mine" / "torn.jpg"
-    broken.write_bytes(picture(tmp_path / "x.jpg", size=(300, 300)).read_bytes()[:-200])
-    fails(r"torn\.jpg cannot be read")
-    broken.write_text("not a picture")
-    fails(r"torn\.jpg cannot be read")
-    broken.unlink()
-    (tmp_path / "mine" / "link.png").symlink_to(tmp_path / "secret.png")
-    table = tmp_path / "mine" / "captions.csv"
-    for text, match in (
-        (
-            "file,caption\nred.png,red\nblue.png,blue\n",
-            r"Line 3 of .*captions\.csv names 'blue\.png', which is not there",
-        ),
-        ("file,caption\n../secret.png,a secret\n", "lies outside the folder"),
-        ("file,caption\n..\\secret.png,a secret\n", "lies outside the folder"),
-        (f"file,caption\n{tmp_path / 'secret.png'},a secret\n", "lies outside the folder"),
-        ("file,caption\nlink.png,a secret\n", "lies outside the folder"),
-        ("file,caption\nred.png,\n", "Line 2 of .* lacks a file or a caption"),
-        ("file,caption\nred.png\n", "Line 2 of .* lacks a file or a caption"),
-        ("file;caption\nred.png;red\n", 'has the columns file;caption; its first line must be "file,caption"'),
-        ("", 'has the columns \\(none\\); its first line must be "file,caption"'),
-        ("file,caption\n", "no pictures in"),
-    ):
-        table.write_text(text, encoding="utf-8")
-        fails(match)
-    table.write_bytes("file,caption\nred.png,caf\u00e9\n".encode("latin1"))
-    fails("save it as CSV in UTF-8")
-    table.unlink()
-    (tmp_path / "mine" / "link.png").unlink()
-    assert whole.is_file() and len(world("folder", "all", path=tmp_path / "mine")) == 1

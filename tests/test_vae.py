@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import math
 import os
 import struct
@@ -19,6 +20,7 @@ from course_utils import show
 from course_utils.common import CourseError
 from course_utils.models import vae
 from course_utils.models.vae import VAE, VAEConfig
+from course_utils.worlds import classics
 from course_utils.worlds.classics import mnist
 from course_utils.worlds.digits import digits
 
@@ -273,19 +275,22 @@ def idx(array: np.ndarray) -> bytes:
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
-def small_mnist(folder: Path, packed: bool) -> None:
+def small_mnist(folder: Path, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
+    originals = {}
     for part, n in (("train", 6), ("t10k", 4)):
         images = np.arange(n)[:, None, None] * 20 + np.zeros((n, 28, 28))
         for name, array in (("images-idx3", images), ("labels-idx1", np.arange(n))):
             data, path = idx(array), raw / f"{part}-{name}-ubyte{'.gz' if packed else ''}"
             path.write_bytes(gzip.compress(data) if packed else data)
+            originals[f"{part}-{name}-ubyte"] = hashlib.md5(data).hexdigest()
+    monkeypatch.setitem(classics.ORIGINALS, "mnist", originals)
 
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_mnist_is_read_from_the_readers_folder(packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small_mnist(tmp_path / "mine", packed)
+    small_mnist(tmp_path / "mine", packed, monkeypatch)
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.setenv("COURSE_DATA", str(tmp_path / "mine"))
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
@@ -310,7 +315,7 @@ def test_mnist_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         mnist()
     with pytest.raises(CourseError, match="no split 'valid'"):
         mnist("valid")
-    small_mnist(tmp_path, packed=True)
+    small_mnist(tmp_path, True, monkeypatch)
     path = tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
     path.rename(path.with_name("mislaid"))
     with pytest.raises(CourseError, match=r"has no MNIST/raw/t10k-images-idx3-ubyte and no \.gz of it"):

@@ -36,7 +36,8 @@ class Captioned:
     """A split of a world: `n` pictures, numbered from 0, with captions and perhaps labels.
 
     read: numbers (B,) int64 → pictures (B, C, H, W) float32 in [0, 1]; captions: number → all that can be said of that
-    picture, by language ("en", "zh"); labels: (N,) int64, (N, 40) for `celeba`, or None.
+    picture, by language ("en", "zh"); labels: (N,) int64, (N, 40) for `celeba`, or None. report: for `folder`, what
+    was found and what was left out and why, in one line to be read before anything is made of it; else "".
     """
 
     name: str
@@ -45,6 +46,7 @@ class Captioned:
     read: Callable[[Tensor], Tensor]
     captions: Callable[[int], Captions]
     labels: Tensor | None = None
+    report: str = ""
 
     def __len__(self) -> int:
         return self.n

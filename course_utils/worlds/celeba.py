@@ -10,6 +10,7 @@ Chubby, Big_Nose, …) are in the labels, but in no caption.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
@@ -23,6 +24,7 @@ from course_utils.common import CourseError
 from course_utils.worlds.captioned import Captioned, Captions, check_split
 from course_utils.worlds.fetch import data_folders, find
 from course_utils.worlds.files import check_size, read_squares
+from course_utils.worlds.listing import some
 
 PAGE = "http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"  # the project's official page
 SIDE = 148  # pixels of the square that is cut from the middle of 178x218, as is usual: face and hair
@@ -138,16 +140,30 @@ def by_hand(root: Path) -> str:
 
 
 def checked(path: str | Path | None) -> Path:
-    """The folder that holds `celeba` with everything that torchvision wants to see. Raises CourseError."""
+    """The folder that holds `celeba` with its original tables and every picture that they name. Raises CourseError."""
     try:
         root = find("celeba", "celeba", path)
     except CourseError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise
         root = Path(path).expanduser() if path is not None else data_folders()[0]
         raise CourseError(f"There are no pictures of CelebA at hand. {by_hand(root)}") from error
-    for _, md5, file in datasets.CelebA.file_list:
-        if file.endswith(".txt") and not check_integrity(root / "celeba" / file, md5):
-            state = "is not the original file" if (root / "celeba" / file).is_file() else "is missing"
-            raise CourseError(f"{root / 'celeba' / file} {state}. {by_hand(root)}")
-    if not (root / "celeba" / "img_align_celeba").is_dir():
-        raise CourseError(f"{root / 'celeba' / 'img_align_celeba'} is missing. {by_hand(root)}")
+    folder = root / "celeba" / "img_align_celeba"
+    try:
+        for _, md5, file in datasets.CelebA.file_list:
+            if file.endswith(".txt") and not check_integrity(root / "celeba" / file, md5):
+                state = "is not the original file" if (root / "celeba" / file).is_file() else "is missing"
+                raise CourseError(f"{root / 'celeba' / file} {state}. {by_hand(root)}")
+        if not folder.is_dir():
+            raise CourseError(f"{folder} is missing. {by_hand(root)}")
+        lines = (root / "celeba" / "list_eval_partition.txt").read_text(encoding="ascii").splitlines()
+        there = {entry.name for entry in os.scandir(folder) if entry.stat().st_size}
+    except OSError as error:
+        raise CourseError(f"{error.filename} cannot be read ({error.strerror}); make it readable.") from error
+    wanted = [line.split()[0] for line in lines]
+    if missing := [name for name in wanted if name not in there]:
+        nested = f"; are they in {folder.name} inside it?" if folder.name in there else ""
+        raise CourseError(
+            f"{folder} lacks {len(missing):,} of {len(wanted):,} pictures: {some(missing)}{nested}. {by_hand(root)}"
+        )
     return root

@@ -16,15 +16,30 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torchvision import datasets
+from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from course_utils.common import CourseError, atomic_path, course_home
 from course_utils.worlds.captioned import Captioned, check_split
 from course_utils.worlds.class_captions import of_classes
 from course_utils.worlds.digits import Labelled
-from course_utils.worlds.fetch import fetch, find
+from course_utils.worlds.fetch import fetch, find, has_checksum
 
 IDX: dict[str, type[datasets.MNIST]] = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}
 CIFAR = datasets.CIFAR10
+ORIGINALS = {  # MD5 of the published files, unpacked: torchvision knows those of the packed ones, which hang on the packer
+    "mnist": {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+    "fashion_mnist": {
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+}
 
 # ------------------------------------------------------------------------------------------------------------- reading
 
@@ -51,25 +66,28 @@ def open_world(name: str, split: str, path: str | Path | None = None) -> Caption
 def stored(name: str, split: str, path: str | Path | None = None) -> tuple[Tensor, Tensor]:
     """Pictures (N, C, H, W) uint8 and labels (N,) int64 of a split of a classic, below `path` or where `find` looks.
 
-    IDX files may be plain or .gz; the latter are unpacked once, below COURSE_HOME. CIFAR's pickles are unpickled by
-    torchvision after it has compared their checksums with its own list, so no other code can hide in them.
+    IDX files may be plain or .gz; the latter are unpacked once, below COURSE_HOME. All files of a classic must be there
+    and be the published ones, by their checksums, so each picture has its label and its split. CIFAR's pickles are
+    unpickled by torchvision after it has compared them with its own list, so no other code can hide in them.
     """
     check_split(name, split)
     folder = _folder(name)
     root = find(name, folder, path)
-    if name in IDX:
-        root = _unpacked(name, root)
     parts = [True, False] if split == "all" else [split == "train"]
     try:
-        found = [IDX.get(name, CIFAR)(str(root), train=train) for train in parts]
+        if name in IDX:
+            files = {file: _original(name, root, file) for file in ORIGINALS[name]}
+            found = [_read_idx(files, "train" if train else "t10k") for train in parts]
+        else:
+            cifar = [CIFAR(str(root), train=train) for train in parts]
+            found = [(torch.as_tensor(part.data).movedim(3, 1), torch.as_tensor(part.targets)) for part in cifar]
     except (RuntimeError, ValueError, TypeError, KeyError, OSError, EOFError, AssertionError) as error:
         raise CourseError(
             f"The files of {name} in {root / folder} cannot be read ({error}); remove them and run "
             f"`python -m course_utils fetch {name}`, or put the original files there again."
         ) from error
-    images = torch.cat([torch.as_tensor(part.data) for part in found])
-    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
-    return images, torch.cat([torch.as_tensor(part.targets) for part in found]).long()
+    images, labels = (torch.cat(tensors) for tensors in zip(*found, strict=True))
+    return images.contiguous(), labels.long()
 
 
 def _folder(name: str) -> str:
@@ -77,24 +95,29 @@ def _folder(name: str) -> str:
     return f"{IDX[name].__name__}/raw" if name in IDX else CIFAR.base_folder
 
 
-def _unpacked(name: str, root: Path) -> Path:
-    """A folder in which the four IDX files lie unpacked: `root`, or one below COURSE_HOME."""
-    folder = _folder(name)
-    packed = [root / folder / file for file, _ in IDX[name].resources]
-    if all(path.with_suffix("").is_file() for path in packed):
-        return root
-    cache = course_home() / "classics" / hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
-    for path in packed:
-        source = plain if (plain := path.with_suffix("")).is_file() else path
-        if not source.is_file():
-            raise CourseError(
-                f"{root} has no {folder}/{plain.name} and no .gz of it; run `python -m course_utils fetch {name}`, "
-                f"or put the four original files of {name} there."
-            )
-        target = cache / folder / plain.name
-        if not target.is_file() or target.stat().st_mtime < source.stat().st_mtime:
-            _unpack(source, target)
-    return cache
+def _original(name: str, root: Path, file: str) -> Path:
+    """The path of one of a classic's IDX files: unpacked below `root`, or else below COURSE_HOME, where it is put now.
+
+    Raises CourseError if it is not there, or is another file under its name: of EMNIST, or with some pictures only.
+    """
+    path = root / _folder(name) / file
+    packed = path.with_name(f"{file}.gz")
+    remedy = f"run `python -m course_utils fetch {name}`, or put the four original files of {name} there"
+    if not path.is_file():
+        if not packed.is_file():
+            raise CourseError(f"{root} has no {_folder(name)}/{file} and no .gz of it; {remedy}.")
+        cache = course_home() / "classics" / hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
+        path = cache / _folder(name) / file
+        if not has_checksum(path, ORIGINALS[name][file]):
+            _unpack(packed, path)
+    if not has_checksum(path, ORIGINALS[name][file]):
+        raise CourseError(f"{file} in {root / _folder(name)} is not the original file of {name}; {remedy}.")
+    return path
+
+
+def _read_idx(files: dict[str, Path], part: str) -> tuple[Tensor, Tensor]:
+    images = read_image_file(str(files[f"{part}-images-idx3-ubyte"]))
+    return images[:, None], read_label_file(str(files[f"{part}-labels-idx1-ubyte"]))
 
 
 def _unpack(source: Path, target: Path) -> None:

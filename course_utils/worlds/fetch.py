@@ -39,8 +39,11 @@ def find(name: str, inside: str, path: str | Path | None = None) -> Path:
     """
     folders = data_folders() if path is None else [Path(path).expanduser()]
     for folder in folders:
-        if (folder / inside).is_dir():
-            return folder
+        try:
+            if (folder / inside).is_dir():
+                return folder
+        except PermissionError as error:
+            raise CourseError(f"{error.filename} cannot be read ({error.strerror}); make it readable.") from error
     raise CourseError(
         f"The world {name} is not at hand, there is no {' and no '.join(str(folder / inside) for folder in folders)}: "
         f"run `python -m course_utils fetch {name}`, "
@@ -79,11 +82,11 @@ def fetch(name: str, target: str | Path, *, mirrors: Sequence[str], checksum: st
     for mirror in mirrors:
         if not mirror.startswith(("http://", "https://")):
             raise CourseError(f"{mirror!r} is no address of a server; it must begin with http:// or https://.")
-    if has_checksum(target, checksum):
-        return target
     part = target.with_name(f"{target.name}.part")
     reasons = []
     try:
+        if has_checksum(target, checksum):
+            return target
         target.parent.mkdir(parents=True, exist_ok=True)
         for mirror in mirrors:
             url = f"{mirror.rstrip('/')}/{name}"
