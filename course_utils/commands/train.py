@@ -148,7 +148,9 @@ def measure_one(weights: Path, args: argparse.Namespace) -> None:
     measured = [f"--prompts={args.prompts}", "--sample=0", "--update-card", f"--out={weights / 'quality.json'}"]
     evaluate.main(parser.parse_args([str(weights), *device, *measured]))
     prompts = [p.text for group in GROUPS for p in prompts_of(group, min(16, some), SEEDS["validation"])]
-    load(weights, *(word.partition("=")[2] for word in device))(prompts).save(weights / "sheet.png", columns=min(16, len(prompts)))
+    load(weights, *(word.partition("=")[2] for word in device))(prompts).save(
+        weights / "sheet.png", columns=min(16, len(prompts))
+    )
     (weights / "sheet.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
 
 

@@ -85,6 +85,8 @@ class RealSource(Source):
 
         sized = size if "size" in WORLDS[name][1] else None
         self.world, self.size = world(name, "train", path=path, size=sized), size
+        if self.world.report:
+            print(self.world.report)
         self.n = len(self.world)
         self.about = f"{self.n} pictures of {name}"
 
