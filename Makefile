@@ -5,6 +5,7 @@ PY = $(VENV)/bin/python
 PROMPT =
 OUT = picture.png
 SEED =
+MINUTES =
 START := notebooks/00_start_here.ipynb
 
 # Waiting threads sleep: two programs that busy-wait on one small machine slow each other 10 to 90 times.
@@ -13,19 +14,21 @@ export GOMP_SPINCOUNT := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # What the reader types reaches the program through the environment, untouched by make and by the shell.
-unexport PROMPT OUT SEED
+unexport PROMPT OUT SEED MINUTES
 export COURSE_PROMPT = $(value PROMPT)
 export COURSE_OUT = $(value OUT)
 export COURSE_SEED = $(value SEED)
+export COURSE_MINUTES = $(value MINUTES)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-full book draw student clean
+.PHONY: help lab test test-full book draw weights student clean
 
 help:
 	@echo 'make lab                     install what is missing and open the lessons in JupyterLab'
 	@echo 'make draw PROMPT="a red circle" [OUT=picture.png] [SEED=0]   draw a picture from the shell'
 	@echo 'make test                    install the test tools too, check the code and run every test'
 	@echo 'make test-full               the same with the lessons at the size that their pages show; takes longer'
+	@echo 'make weights [MINUTES=9]     train all that ships anew, into _build/weights; with MINUTES in about so many, on a GPU'
 	@echo 'make book                    build the online book from the stored lessons: _build/html/index.html'
 	@echo 'make student                 write the lessons without solutions and outputs to _build/student'
 	@echo 'make clean                   remove .venv and everything else that make made'
@@ -40,6 +43,9 @@ lab: $(VENV)/.lab
 
 draw: $(VENV)/.base
 	@$(PY) -m course_utils draw --out "$$COURSE_OUT" $${COURSE_SEED:+--seed "$$COURSE_SEED"} -- "$$COURSE_PROMPT"
+
+weights: $(VENV)/.base
+	@$(PY) -m course_utils train all $${COURSE_MINUTES:+--minutes "$$COURSE_MINUTES"} --out _build/weights
 
 test: PROFILE = ci
 test-full: PROFILE = laptop

@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         chosen = next((word for word in argv if not word.startswith("-")), None)
-        args = build_parser(chosen).parse_args(argv)
+        args = build_parser(chosen).parse_args(argv, argparse.Namespace(argv=argv))
         code = args.main(args) or 0
         sys.stdout.flush()
         return code

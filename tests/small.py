@@ -79,6 +79,7 @@ def flow_weights(folder: Path, space: str = "latents", **card: Any) -> Path:
     about: dict[str, Any] = {
         "kind": "flow",
         "config": dataclasses.asdict(model.config),
+        "space": space,
         "tokenizer": tokenizer().merges,
         "words": word_list(),
         "sampler": {"steps": 2, "guidance": 2.0},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
 import json
+import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,26 +18,31 @@ import pytest
 import torch
 from PIL import Image
 from small import (
+    AUTOENCODER,
+    FEATURES,
+    JUDGE,
     autoencoder_weights,
     dit_config,
     features_weights,
     flow_weights,
     judge_weights,
-    reader_weights,
 )
 
-import course_utils.commands.recipes as recipes
-import course_utils.commands.sources as sources
 import course_utils.commands.train as training
 from course_utils.__main__ import main
 from course_utils.common import ROOT
 from course_utils.generators import load
+from course_utils.generators.flow import load_autoencoder
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.measure import judge_data as lessons
 from course_utils.measure import quality
 from course_utils.models import dit as dit_file
+from course_utils.recipes import autoencoder, features, flow, judge, sources
 from course_utils.training import TrainConfig
-from course_utils.weights import load_weights, read_card
+from course_utils.weights import config_from, load_weights, read_card
+from course_utils.worlds.captions import matches, parse
+from course_utils.worlds.render import render
+from course_utils.worlds.scenes import SEEDS, scenes
 
 CIRCLE = "a small red circle above a large blue square"
 KREIS = "一个红色的小圆在蓝色大方块的上面"
@@ -269,32 +276,36 @@ IMAGES = ["--scenes", 24, "--images", 64, "--batch-size", 16, "--precision", "fp
 
 @pytest.fixture
 def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """`train flow` with a model of a few thousand parameters, a ready tokenizer and a checkpoint at every step."""
-    small = dit_config()
-    sizes = {name: getattr(small, name) for name in ("convolutions", "conv_depth", "width", "depth", "heads")}
-    fields = [(name, type(value), value) for name, value in {"channels": 3, **sizes}.items()]
-    smaller = dataclasses.make_dataclass("DiTConfig", fields, bases=(dit_file.DiTConfig,), frozen=True)
-    smaller.__module__ = dit_file.__name__
-    monkeypatch.setattr(dit_file, "DiTConfig", smaller)
-    monkeypatch.setattr(recipes, "TrainConfig", partial(TrainConfig, checkpoint_images=16))
+    """`train` with models of a few thousand parameters, an autoencoder of noise, and a checkpoint at every step."""
+    small = {name: getattr(dit_config(), name) for name in ("width", "depth", "heads")}
+    monkeypatch.setattr(flow, "DiTConfig", lambda **given: dit_file.DiTConfig(**{**small, **given}))
+    monkeypatch.setattr(flow, "config_from", lambda _, values: config_from(dit_file.DiTConfig, values))
+    monkeypatch.setattr(autoencoder, "Autoencoder", partial(autoencoder.Autoencoder, AUTOENCODER))
+    monkeypatch.setattr(features, "FeatureNetwork", partial(features.FeatureNetwork, FEATURES))
+    monkeypatch.setattr(judge, "JudgeNetwork", partial(judge.JudgeNetwork, JUDGE))
+    changes = {"batch_size": 16, "checkpoint_images": 16}
+    for recipe in (autoencoder, features, flow, judge):
+        monkeypatch.setattr(recipe, "TrainConfig", lambda **given: TrainConfig(**{**given, **changes}))
+    tokenizer = sources.Source.tokenizer
+    monkeypatch.setattr(sources.Source, "tokenizer", lambda self: tokenizer(self, 400, 768))
+    monkeypatch.setattr(flow, "KEPT", 24)
     monkeypatch.setattr(training, "TensorBoard", training.ProgressBar)  # spares its import
     autoencoder_weights(home / "weights" / "autoencoder-shapes")
-    reader_weights(home / "weights" / "reader-shapes")
     torch.set_num_threads(1)
     return home
 
 
 def broken_at(monkeypatch: pytest.MonkeyPatch, position: int, act) -> None:
     """Something happens when the batch at this position is asked for, once."""
-    old = sources.ShapesSource.row
+    old = flow.Batch.__call__
     left = [act]
 
-    def row(self, at, n):
+    def call(self, at, n):
         if at == position and left:
             left.pop()()
         return old(self, at, n)
 
-    monkeypatch.setattr(sources.ShapesSource, "row", row)
+    monkeypatch.setattr(flow.Batch, "__call__", call)
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -331,8 +342,10 @@ class Killed(BaseException):
     """As sudden as kill -9."""
 
 
-def test_a_run_that_was_killed_or_stopped_or_damaged_ends_the_same(run, tiny, monkeypatch):
-    assert run("train", "flow", *IMAGES, "--out", "unbroken", "--run", "unbroken")[0] == 0
+@pytest.mark.parametrize("kept", [24, 0], ids=["stored latents", "fresh scenes"])
+def test_a_run_that_was_killed_or_stopped_or_damaged_ends_the_same(run, tiny, monkeypatch, kept):
+    images = [*IMAGES, "--scenes", kept]
+    assert run("train", "flow", *images, "--out", "unbroken", "--run", "unbroken")[0] == 0
     unbroken = tensors(Path("unbroken"))
 
     def die():
@@ -340,13 +353,13 @@ def test_a_run_that_was_killed_or_stopped_or_damaged_ends_the_same(run, tiny, mo
 
     broken_at(monkeypatch, 48, die)
     with pytest.raises(Killed):
-        run("train", "flow", *IMAGES, "--out", "killed", "--run", "killed")
+        run("train", "flow", *images, "--out", "killed", "--run", "killed")
     assert not Path("killed").exists()
-    assert run("train", "flow", *IMAGES, "--out", "killed", "--run", "killed")[0] == 0
+    assert run("train", "flow", *images, "--out", "killed", "--run", "killed")[0] == 0
     assert same(tensors(Path("killed")), unbroken)
 
     broken_at(monkeypatch, 32, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    words = ["train", "flow", *IMAGES, "--out", "stopped", "--run", "stopped"]
+    words = ["train", "flow", *images, "--out", "stopped", "--run", "stopped"]
     code, _, err = run(*words)
     assert code == 2 and "Stopped by SIGTERM after 48 images" in err.splitlines()[-1] and not Path("stopped").exists()
     newest = sorted((tiny / "runs" / "stopped").glob("*.pt"))[-1]
@@ -376,16 +389,13 @@ def test_train_goes_on_from_weights(run, tiny):
     assert read_card("more")["tokenizer"] == read_card("base")["tokenizer"]
     assert "no-such" in one_sentence(*run("train", "flow", *IMAGES, "--init", "no-such"))
     assert "'autoencoder'" in one_sentence(*run("train", "flow", *IMAGES, "--init", "autoencoder-shapes"))
+    assert "--space latents" in one_sentence(*run("train", "flow", *IMAGES, "--init", "base", "--space", "pixels"))
 
 
 def test_what_is_inside_the_generator_is_enough_to_train(run, tiny):
     """As in a fresh clone, where only `flow-shapes` ships."""
-    for name in ("reader", "autoencoder"):
-        (tiny / "weights" / f"{name}-shapes").rename(tiny / f"hidden-{name}")
-        assert f"train {name}" in one_sentence(*run("train", "flow", *IMAGES))
-        (tiny / f"hidden-{name}").rename(tiny / "weights" / f"{name}-shapes")
-    for name in ("reader", "autoencoder"):
-        (tiny / "weights" / f"{name}-shapes").rename(tiny / f"hidden-{name}")
+    (tiny / "weights" / "autoencoder-shapes").rename(tiny / "hidden")
+    assert "train autoencoder" in one_sentence(*run("train", "flow", *IMAGES))
     flow_weights(tiny / "weights" / "flow-shapes")
     code, _, err = run("train", "flow", *IMAGES, "--out", "own", "--run", "own")
     assert code == 0, err
@@ -396,11 +406,6 @@ def test_what_is_inside_the_generator_is_enough_to_train(run, tiny):
             for k, v in load_weights("flow-shapes").part("autoencoder").items()
         },
     )
-    text = [
-        {k: v.bfloat16() for k, v in load_weights(name).part("flow").items() if k.startswith("text.")}
-        for name in ("own", "flow-shapes")
-    ]
-    assert text[0] and same(*text)  # it is not trained further
 
 
 def test_another_model_in_the_same_run_is_refused(run, tiny):
@@ -426,15 +431,9 @@ def test_train_on_ones_own_pictures(run, tiny):
     pictures = load("flow-folder", "cpu")("a red wall", steps=2)
     assert pictures.images.shape == (1, 3, 32, 32) and pictures.images.isfinite().all()
     assert ["“a”" in line for line in pictures.warnings] == [True]
-    before = load_weights("flow-folder").part("flow")["text.embed.weight"]
-    code, _, err = run(
-        "train", "flow", *mine, "--init", "flow-folder", "--learning-rate", 1, "--out", "more", "--run", "more"
-    )
-    assert code == 0, err
-    after = load_weights("more").part("flow")["text.embed.weight"]
-    assert not torch.equal(before, after)  # here the text encoder learns with the rest
     assert "no folder" in one_sentence(*run("train", "flow", "--world", "folder", "--path", tiny / "nothing"))
-    assert "shapes only" in one_sentence(*run("train", "reader", "--world", "folder", "--path", folder))
+    assert "shapes only" in one_sentence(*run("train", "judge", "--world", "folder", "--path", folder))
+    assert "--world folder" in one_sentence(*run("train", "flow", "--path", folder))
 
 
 def test_train_on_grey_pictures_in_pixels(run, tiny):
@@ -446,20 +445,125 @@ def test_train_on_grey_pictures_in_pixels(run, tiny):
     assert load("flow-digits-pixels", "cpu")("三", steps=2).images.shape == (1, 3, 32, 32)
 
 
-@pytest.mark.parametrize("what", ["autoencoder", "features", "judge", "reader"])
-def test_train_the_others(run, home, what):
-    sharp = ["--sharp"] if what == "judge" else []
-    code, _, err = run("train", what, "--images", 32, "--batch-size", 16, "--out", "new", *sharp)
+SHIPS = {"features": "features", "judge": "judge", "autoencoder": "autoencoder-shapes"}
+SHIPS |= {"flow": "flow-shapes", "flow --space pixels": "flow-shapes-pixels"}
+
+
+def test_train_all_makes_what_ships_once(run, tiny, monkeypatch):
+    words = ["train", "all", "--images", 32, "--out", "ours", "--device", "cpu"]
+    code, out, err = run(*words)
     assert code == 0, err
-    weights = load_weights("new", what)
-    assert weights.card["images_seen"] == 32 and weights.part(what)
-    assert all(v.isfinite().all() for v in weights.state.values())
+    assert [line for line in out.splitlines() if line.startswith("train ")] == [f"train {what}" for what in SHIPS]
+    assert sorted(os.listdir("ours")) == sorted(SHIPS.values())
+    for what, name in SHIPS.items():
+        weights = load_weights(Path("ours", name), what.split()[0])
+        assert weights.card["images_seen"] == 32 and all(v.isfinite().all() for v in weights.state.values())
+        assert weights.card["command"] == f"python -m course_utils train {what} --images=32"
+        log = (Path("ours") / name / "log.jsonl").read_text().splitlines()
+        assert json.loads(log[-1])["images"] == 32
+    assert read_card("ours/flow-shapes")["before"][0]["command"].startswith("python -m course_utils train autoencoder")
+    assert load("ours/flow-shapes-pixels", "cpu")(CIRCLE, steps=1).images.shape == (1, 3, 32, 32)
+    before = [Path("ours", name, "model.safetensors").read_bytes() for name in SHIPS.values()]
+    for recipe in (features, autoencoder, flow):  # given again it computes nothing
+        monkeypatch.setattr(recipe.Ahead, "__call__", lambda *_: pytest.fail("a batch is asked for again"))
+    assert run(*words)[0] == 0
+    assert before == [Path("ours", name, "model.safetensors").read_bytes() for name in SHIPS.values()]
+    Path("file").write_text("")
+    assert "give another --out" in one_sentence(*run(*words[:-4], "--out", "file", "--device", "cpu"))
+
+
+def test_minutes_become_a_goal_that_is_kept(run, tiny):
+    words = ["train", "features", "--minutes", 0.001, "--batch-size", 8, "--precision", "fp32"]
+    code, out, err = run(*words)
+    goal = json.loads((tiny / "runs" / "features" / "images.json").read_text())["images"]
+    assert code == 0 and f"{goal:,} images in 0.001 minutes" in out, err
+    assert read_card("features")["images_seen"] == goal and goal % 8 == 0 and goal > 0
+    (tiny / "runs" / "features" / "images.json").write_text(json.dumps({"minutes": 0.001, "images": goal + 8}))
+    code, out, _ = run(*words)  # goes on to what stands there, whatever the machine does by now
+    assert code == 0 and "images/s" not in out and read_card("features")["images_seen"] == goal + 8
+    for wrong in (0, -1, "nan", "inf"):
+        assert "--minutes is" in one_sentence(*run("train", "features", "--minutes", wrong))
+        assert "--minutes is" in one_sentence(*run("train", "all", "--minutes", wrong))
+    assert "give one of them" in one_sentence(*run(*words, "--images", 8))
+
+
+def test_a_command_in_a_card_says_what_was_asked_and_nothing_of_the_machine():
+    words = "--seed 3 --out here --run=mine --images=9 --device cpu --restart --out=there --path".split()
+    assert training.command("flow", [*words, "my pictures"]) == (
+        "python -m course_utils train flow --seed 3 --images=9 --path 'my pictures'"
+    )
+
+
+def test_the_commands_that_our_pages_name_are_there():
+    parser = argparse.ArgumentParser()
+    training.add_arguments(parser)
+    pages = ["README.md", "book/own_pictures.md"]
+    lines = [line for page in pages for line in (ROOT / page).read_text(encoding="utf-8").splitlines()]
+    found = [line.partition("#")[0].split() for line in lines if line.startswith("python -m course_utils train ")]
+    assert len(found) >= 7
+    for words in found:
+        assert parser.parse_args(words[4:]).what == words[4]
+
+
+@pytest.mark.parametrize(
+    "words", [[], *([name] for name in ("features", "judge", "autoencoder", "flow", "all"))], ids=str
+)
+def test_help_says_what_each_option_does(run, words):
+    code, out, _ = run("train", *words, "--help")
+    assert code == 0 and max(map(len, out.splitlines())) <= 130
+    bare = [line for line in out.splitlines() if re.fullmatch(r"  --?[a-z-]+( [A-Z_]+)?", line)]
+    following = [out.splitlines()[out.splitlines().index(line) + 1] for line in bare]
+    assert all(line.startswith(" " * 10) for line in following), "an option without a word of help"
+
+
+# ------------------------------------------------------------------------------------------------- what flow learns from
+
+
+def flow_recipe(*words: object):
+    parser = argparse.ArgumentParser()
+    training.add_arguments(parser)
+    return flow.recipe(parser.parse_args(["flow", "--device", "cpu", *map(str, words)]))
+
+
+@pytest.mark.parametrize("words", [["--scenes", 24], ["--scenes", 0], ["--space", "pixels"]], ids=str)
+def test_a_batch_is_pictures_and_captions_that_belong_together_and_nothing_else(tiny, words):
+    recipe = flow_recipe(*words)
+    tokenizer, net = Tokenizer(recipe.card["tokenizer"]), load_autoencoder()
+    row = scenes(SEEDS["flow"], 0, 60, split="train")
+    for position in (0, 16, 40):  # with 24 kept, the second batch goes round the corner and the third lies behind it
+        batch = recipe.batches(position, 16, torch.Generator().manual_seed(0))
+        assert batch.keys() == {"data", "tokens"} and len(batch["data"]) == len(batch["tokens"]) == 16
+        index = [(position + i) % (24 if "24" in map(str, words) else 1 << 40) for i in range(16)]
+        pictures = render(row.select(index)) * 2 - 1
+        with torch.no_grad():
+            expected = pictures if "pixels" in words else net.encode(pictures)
+        assert torch.allclose(batch["data"], expected, atol=1e-4)
+        said = [tokenizer.decode(tokens) for tokens in batch["tokens"].tolist()]
+        heard = [(parse(text), row.scenes[i]) for text, i in zip(said, index, strict=True) if text]
+        assert len(heard) > 8 and all(matches(asked, scene) for asked, scene in heard)
+
+
+def test_a_run_with_workers_is_the_run_without(run, tiny, monkeypatch):
+    for kept in (24, 0):
+        words = ["train", "flow", *IMAGES, "--scenes", kept]
+        assert run(*words, "--out", f"none-{kept}", "--run", f"none-{kept}")[0] == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(flow, "workers", lambda device: 2)
+            patch.setattr(sources, "workers", lambda device: 2)
+            code, _, err = run(*words, "--out", f"two-{kept}", "--run", f"two-{kept}")
+        assert code == 0, err
+        assert same(tensors(Path(f"two-{kept}")), tensors(Path(f"none-{kept}")))
+        assert not multiprocessing.active_children(), "workers survive the run"
+        waiting = read_card(f"two-{kept}")["waiting_for_data"]
+        assert 0 <= waiting <= 1
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["flow", "--images", "0"], "images"),
+        (["flow", "--scenes", "-1"], "--scenes"),
+        (["all", "--images", "0"], "images"),
         (["flow", "--batch-size", "64", "--accumulate", "5"], "accumulate"),
         (["flow", "--learning-rate", "-1"], "learning_rate"),
         (["flow", "--device", "toaster"], "toaster"),
@@ -469,7 +573,3 @@ def test_train_the_others(run, home, what):
 def test_what_cannot_be_trained_is_one_sentence(run, tiny, words, said):
     assert said in one_sentence(*run("train", *words))
     assert not (tiny / "weights" / "flow-shapes").exists()
-
-
-def test_the_judge_needs_an_autoencoder_unless_it_is_sharp(run, home):
-    assert "train autoencoder" in one_sentence(*run("train", "judge", "--images", "16"))

@@ -457,5 +457,29 @@ def test_the_shipped_generator_draws_what_it_is_told(prompt):
     assert (pictures.images[0] - pictures.images[1:]).abs().mean((1, 2, 3)).min() > 0.02  # eight different pictures
 
 
+# Means of 8x8 pixels, red, green and blue, as the model drew them whose weights these are (4 steps, seed 1).
+# fmt: off
+THUMBNAILS = {
+    "a small red circle above a large blue square": [
+        101, 116, 149, 102, 103, 114, 139, 102, 103, 24, 71, 103, 108, 71, 90, 102,
+        104, 92, 81, 105, 106, 96, 86, 105, 106, 58, 88, 105, 110, 86, 97, 104,
+        106, 94, 85, 108, 109, 99, 89, 108, 111, 195, 144, 108, 113, 150, 122, 106,
+    ],
+    "一个绿色的大三角形在左上角": [
+        105, 86, 109, 110, 102, 55, 106, 110, 112, 112, 111, 111, 112, 112, 111, 111,
+        114, 119, 110, 108, 115, 127, 109, 109, 111, 110, 109, 109, 110, 110, 109, 109,
+        103, 86, 105, 106, 101, 62, 103, 107, 109, 109, 108, 107, 109, 108, 108, 107,
+    ],
+}
+# fmt: on
+
+
+def test_the_shipped_generator_draws_what_it_drew():
+    """Its model is trained no more and used by nothing else, so nothing but this would tell that it changed."""
+    images = load(shipped("flow-shapes").name, "cpu")(list(THUMBNAILS), steps=4, seed=1).images
+    drawn = torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
+    assert (255 * drawn - torch.tensor(list(THUMBNAILS.values()))).abs().max() <= 1
+
+
 def test_no_token_is_padding_in_a_prompt():
     assert not (tokenizer().batch(["<pad>"], 9) == PAD).any()

@@ -74,7 +74,7 @@ def installs(calls: list[list[str]]) -> list[str]:
 
 def test_make_alone_lists_the_targets(make: Make) -> None:
     text = make()
-    assert all(f"make {target}" in text for target in ("lab", "test", "book", "draw", "clean"))
+    assert all(f"make {target}" in text for target in ("lab", "test", "book", "draw", "weights", "clean"))
     assert make.calls() == []
 
 
@@ -158,6 +158,13 @@ def test_draw_passes_the_prompt_on_untouched(make: Make, prompt: str) -> None:
 def test_draw_has_a_picture_name_and_leaves_the_seed_to_the_program(make: Make) -> None:
     make("draw", "PROMPT=x", OUT="elsewhere", SEED="5")  # the shell's own OUT and SEED mean something else
     assert make.calls()[-1] == ["-m", "course_utils", "draw", "--out", "picture.png", "--", "x"]
+
+
+def test_weights_are_trained_into_the_build_folder_in_the_minutes_given(make: Make) -> None:
+    make("weights", MINUTES="5")  # the shell's own MINUTES means something else
+    assert make.calls()[-1] == ["-m", "course_utils", "train", "all", "--out", "_build/weights"]
+    make("weights", "MINUTES=9")
+    assert make.calls()[-1] == ["-m", "course_utils", "train", "all", "--minutes", "9", "--out", "_build/weights"]
 
 
 def test_lab_opens_a_browser_only_where_there_is_a_display(make: Make) -> None:

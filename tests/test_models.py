@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
-from types import SimpleNamespace
+import importlib
+import math
 
 import numpy as np
 import pytest
 import torch
-from small import AUTOENCODER, FEATURES, JUDGE, dit, dit_config, tokenizer
+from small import AUTOENCODER, FEATURES, JUDGE, dit, dit_config, features_weights, judge_weights, tokenizer
 from torch import nn
 
-from course_utils.commands.sources import ShapesSource
+from course_utils.common import ROOT, CourseError
 from course_utils.language.tokenizer import EMPTY, PAD
 from course_utils.measure.judge import Judge
 from course_utils.measure.judge_data import labels
-from course_utils.models.autoencoder import Autoencoder, AutoencoderConfig, autoencoder_loss
-from course_utils.models.dit import (
-    LABEL_SHARE,
-    DiT,
-    DiTConfig,
-    attention_maps,
-    beliefs,
-    drop_captions,
-    flow_loss,
-    label_loss,
-    patchify,
-    positions,
-    time_features,
-    unpatchify,
-)
+from course_utils.models import MODELS, load_model
+from course_utils.models.autoencoder import EDGES, Autoencoder, AutoencoderConfig, autoencoder_loss
+from course_utils.models.dit import DiT, DiTConfig, attention_maps, drop_captions, flow_loss, patchify, unpatchify
 from course_utils.models.features import FeatureNetwork, barlow_twins_loss, two_views
 from course_utils.models.judge import JudgeConfig, JudgeNetwork, judge_loss, splat
+from course_utils.models.layers import Attention, attend, sincos, sincos_2d
+from course_utils.models.text_encoder import TextEncoder, TextEncoderConfig
+from course_utils.weights import read_card, save_weights, write_card
 from course_utils.worlds.render import render
-from course_utils.worlds.scenes import COLOURS, FILLS, SHAPES, SIZES, scenes
+from course_utils.worlds.scenes import scenes
 
 
 def silent(model: nn.Module) -> list[str]:
@@ -102,11 +95,12 @@ def test_autoencoder_learns_and_every_parameter_takes_part():
     losses = learn(model, autoencoder_loss, images, 25, 5e-3)
     assert losses[-1] < 0.7 * losses[0]
     assert not silent(model)
-    value, details = autoencoder_loss(model.eval(), images)
-    assert (
-        float(value.detach()) == pytest.approx(float((model(images) - images).abs().mean().detach()), rel=1e-5)
-        and details["mse"] > 0
-    )
+    with torch.no_grad():
+        value, details = autoencoder_loss(model.eval(), images)
+        error = (model(images) - images).numpy()
+    edges = np.abs(np.diff(error, axis=2)).mean() + np.abs(np.diff(error, axis=3)).mean()
+    assert float(value) == pytest.approx(np.abs(error).mean() + EDGES * edges, rel=1e-5)
+    assert float(details["mse"]) == pytest.approx((error**2).mean(), rel=1e-5)
 
 
 def test_what_ships_is_small_enough():
@@ -116,7 +110,104 @@ def test_what_ships_is_small_enough():
     assert 2 * count(FeatureNetwork()) < 2**20
 
 
+# ---------------------------------------------------------------------------------------------------------------- layers
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_equals_the_formula(masked):
+    torch.manual_seed(3)
+    attention = Attention(8, 2, context_width=6)
+    nn.init.normal_(attention.q_norm.weight), nn.init.normal_(attention.k_norm.weight)
+    x, context = torch.randn(2, 5, 8), torch.randn(2, 4, 6)
+    mask = torch.tensor([[True, True, True, True], [True, False, True, False]]) if masked else None
+    k, v = (context @ attention.kv.weight.T).chunk(2, -1)
+    q = x @ attention.q.weight.T
+    unit = lambda h: h / (h.square().mean(-1, keepdim=True) + torch.finfo(h.dtype).eps).sqrt()  # noqa: E731
+    heads = []
+    for part in (slice(0, 4), slice(4, 8)):
+        ours, theirs = unit(q[..., part]) * attention.q_norm.weight, unit(k[..., part]) * attention.k_norm.weight
+        scores = ours @ theirs.transpose(1, 2) / 2  # the root of 4 numbers a head
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None], -torch.inf)
+        heads.append(scores.softmax(-1) @ v[..., part])
+    assert torch.allclose(attention(x, context, mask), attention.out(torch.cat(heads, -1)), atol=1e-5)
+
+
+def test_attention_to_itself_is_pytorchs():
+    """The library's layer with the same weights, on queries and keys that need no normalising."""
+    torch.manual_seed(3)
+    ours = Attention(8, 2)
+    ours.q_norm = ours.k_norm = nn.Identity()
+    theirs = nn.MultiheadAttention(8, 2, batch_first=True)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([ours.q.weight, ours.kv.weight]))
+        theirs.in_proj_bias.zero_()
+    theirs.out_proj = ours.out
+    x, mask = torch.randn(2, 5, 8), torch.arange(5) < torch.tensor([[5], [3]])
+    assert torch.allclose(ours(x, mask=mask), theirs(x, x, x, key_padding_mask=~mask)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_in_bfloat16_is_the_fused_kernel_within_its_rounding_with_gradients(masked):
+    torch.manual_seed(4)
+    mask = (torch.arange(7) < torch.tensor([[7], [3]]))[:, None, None] if masked else None
+    found = []
+    for dtype in (torch.bfloat16, torch.float32):  # written out; PyTorch's
+        torch.manual_seed(5)
+        q, k, v = (torch.randn(2, 3, n, 8).bfloat16().to(dtype).requires_grad_() for n in (5, 7, 7))
+        out = attend(q, k, v, mask)
+        assert out.dtype == dtype
+        out.float().square().sum().backward()
+        found.append([out.float(), *(x.grad.float() for x in (q, k, v))])
+    for ours, reference in zip(*found, strict=True):
+        assert (ours - reference).abs().max() < 0.03 * reference.abs().max()
+
+
+def test_positions_and_times_are_told_apart():
+    known = sincos(torch.tensor([0, 3]), 4, 100)  # at frequencies 1 and 1 / 10
+    assert torch.allclose(known[1], torch.tensor([math.cos(3), math.cos(0.3), math.sin(3), math.sin(0.3)]))
+    assert known[0].tolist() == [1, 1, 0, 0]
+    times = sincos(1000 * torch.linspace(0, 1, 65), 256)
+    assert times.shape == (65, 256) and sincos(torch.ones(2).bfloat16(), 8).dtype == torch.float32
+    assert (torch.cdist(times, times) + 100 * torch.eye(65)).min() > 0.5  # also neighbouring times are well apart
+    places = sincos_2d(4, 24)
+    apart = torch.cdist(places, places)
+    assert places.shape == (16, 24) and apart[~torch.eye(16, dtype=bool)].min() > 1
+    assert torch.allclose(apart[0, 1], apart[0, 4])  # rows and columns alike
+
+
+# ---------------------------------------------------------------------------------------------------------- text encoder
+
+
+@pytest.fixture(scope="module")
+def encoder() -> TextEncoder:
+    torch.manual_seed(0)
+    return TextEncoder(TextEncoderConfig(vocabulary=400, longest=40, width=16, depth=2, heads=2)).eval()
+
+
+@torch.no_grad()
+def test_each_text_is_read_by_itself_in_order_and_without_its_padding(encoder):
+    torch.manual_seed(1)
+    tokens = torch.randint(2, 400, (3, 9))
+    tokens[1, 5:] = PAD
+    context, mask, pooled = encoder(tokens)
+    assert context.shape == (3, 9, 16) and mask[1].tolist() == [True] * 5 + [False] * 4 and mask[0].all()
+    assert torch.allclose(pooled[1], context[1, :5].mean(0), atol=1e-6)
+    wide = encoder(nn.functional.pad(tokens, (0, 20)))
+    assert torch.allclose(wide.context[:, :9][mask], context[mask], atol=1e-5)
+    alone = encoder(tokens[1:2, :5])
+    assert torch.allclose(alone.context[0], context[1, :5], atol=1e-5)
+    for same in (wide.pooled, torch.cat([pooled[:1], alone.pooled, pooled[2:]])):
+        assert torch.allclose(same, pooled, atol=1e-5)
+    swapped = tokens.clone()
+    swapped[:, [1, 4]] = tokens[:, [4, 1]]
+    assert (encoder(swapped).context - context)[:, 0].abs().max() > 1e-3  # "red … blue" is not "blue … red"
+    assert encoder(torch.full((2, 1), EMPTY)).pooled.isfinite().all()
+
+
 # ------------------------------------------------------------------------------------------------------------------- dit
+
+SPACES = ["latents", "pixels"]  # where the network predicts the velocity, and where the data
 
 
 @pytest.mark.parametrize("patch", [1, 2, 4])
@@ -129,15 +220,6 @@ def test_patches_are_cut_and_put_back(patch):
         assert torch.equal(rows[0, 1].view(3, 2, 2), x[0, :, 0:2, 2:4])
 
 
-def test_time_is_told_finely_and_in_float32():
-    t = torch.linspace(0, 1, 65)
-    features = time_features(t, 256)
-    assert features.shape == (65, 256) and features.dtype == time_features(t.bfloat16(), 256).dtype == torch.float32
-    gap = torch.cdist(features, features) + 100 * torch.eye(65)
-    assert gap.min() > 0.5  # also neighbouring times are well apart
-    assert torch.allclose(features[0], torch.cat([torch.ones(128), torch.zeros(128)]))
-
-
 def inputs(n: int = 3, space: str = "latents") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     torch.manual_seed(5)
     config = dit_config(space)
@@ -145,10 +227,10 @@ def inputs(n: int = 3, space: str = "latents") -> tuple[torch.Tensor, torch.Tens
     return torch.randn(n, config.channels, config.size, config.size), torch.rand(n), tokenizer().batch(texts[:n], 48)
 
 
-@pytest.mark.parametrize(("space", "convolutions"), [("latents", 4), ("latents", 0), ("pixels", 4)])
+@pytest.mark.parametrize("space", SPACES)
 @torch.no_grad()
-def test_a_velocity_for_each_picture_by_itself(space, convolutions):
-    model = dit(space, convolutions=convolutions)
+def test_a_velocity_for_each_picture_by_itself(space):
+    model = dit(space)
     x, t, tokens = inputs(3, space)
     together = model(x, t, tokens)
     assert together.shape == x.shape and together.isfinite().all() and together.std() > 0.01
@@ -156,26 +238,40 @@ def test_a_velocity_for_each_picture_by_itself(space, convolutions):
         assert torch.allclose(model(x[i : i + 1], t[i : i + 1], tokens[i : i + 1])[0], together[i], atol=1e-4)
     wide = torch.nn.functional.pad(tokens, (0, 48 - tokens.shape[1]))
     assert torch.allclose(model(x, t, wide), together, atol=1e-4)  # padding is not heard
-    assert torch.allclose(model(x, t, text=model.read(tokens)), together, atol=1e-5)
+    assert torch.allclose(model(x, t, text=model.text(tokens)), together, atol=1e-5)
 
 
 @torch.no_grad()
 def test_time_words_and_place_all_matter():
     model = dit()
     x, t, tokens = inputs(1)
-    here = model(x, t, tokens)
+    before = model(x, t, tokens)
     for other in (
         model(x, 1 - t, tokens),
         model(x, t, tokens.flip(1)),
         model(x, t, tokens[:, :2]),
         model(x.flip(2), t, tokens).flip(2),
     ):
-        assert (other - here).abs().max() > 1e-3
+        assert (other - before).abs().max() > 1e-3
 
 
-def test_a_fresh_model_says_nothing():
-    """All that steers and all that goes out starts at zero, so the first loss is the variance of the velocity."""
-    assert (DiT(dit_config())(*inputs()) == 0).all()
+@torch.no_grad()
+def test_the_velocity_of_a_model_that_predicts_the_data():
+    """(data - x_t) / (1 - t): the same network read in the other way; held near t = 1, where it would grow without bound."""
+    data, velocity = dit(predict="data"), dit(predict="velocity")
+    x, _, tokens = inputs(3)
+    for time, left in ((0.0, 1.0), (0.5, 0.5), (0.94, 0.06), (0.96, 0.05), (1.0, 0.05)):
+        t = torch.full((3,), time)
+        assert torch.allclose(data(x, t, tokens), (velocity(x, t, tokens) - x) / left, atol=1e-3), time
+
+
+@torch.no_grad()
+def test_a_fresh_model_predicts_nothing():
+    """What gates and what goes out starts at zero (adaLN-zero): velocity 0, or a grey picture."""
+    x, t, tokens = inputs()
+    assert (DiT(dit_config())(x, t, tokens) == 0).all()
+    t = 0.9 * t
+    assert torch.allclose(DiT(dit_config(predict="data"))(x, t, tokens), -x / (1 - t)[:, None, None, None])
 
 
 def test_drop_captions_empties_whole_captions():
@@ -184,44 +280,29 @@ def test_drop_captions_empties_whole_captions():
     assert torch.equal(kept, tokens)
     gone = drop_captions(tokens, 1.0)
     assert (gone[:, 0] == EMPTY).all() and (gone[:, 1:] == PAD).all() and torch.equal(tokens, kept)
-    torch.manual_seed(0)
-    some = drop_captions(tokens, 0.1)
+    some = drop_captions(tokens, 0.1, torch.Generator().manual_seed(0))
     dropped = (some == gone).all(1)
     assert 0.07 < dropped.float().mean() < 0.13
     assert torch.equal(some[~dropped], tokens[~dropped])
-
-
-class Oracle(nn.Module):
-    """Knows the data, so it knows the velocity: (data - x_t) / (1 - t)."""
-
-    config = SimpleNamespace(drop_caption=0.1)
-
-    def __init__(self, data: torch.Tensor, off: float = 0.0):
-        super().__init__()
-        self.data, self.off = data, off
-
-    def velocity_and_labels(self, x, t, tokens):
-        return (self.data - x) / (1 - t[:, None, None, None]) + self.off, None
+    assert torch.equal(some, drop_captions(tokens, 0.1, torch.Generator().manual_seed(0)))
 
 
 def test_the_true_velocity_has_no_loss():
+    """Who knows the data knows the velocity: (data - x_t) / (1 - t)."""
     torch.manual_seed(0)
-    batch = {"data": torch.randn(64, 3, 8, 8, dtype=torch.float64), "tokens": torch.ones(64, 2, dtype=torch.int64)}
-    assert flow_loss(Oracle(batch["data"]), batch)[0] < 1e-6
-    assert float(flow_loss(Oracle(batch["data"], 0.5), batch)[0]) == pytest.approx(0.25, rel=1e-3)
+    data = torch.randn(64, 3, 8, 8, dtype=torch.float64)
+    batch = {"data": data, "tokens": torch.ones(64, 2, dtype=torch.int64)}
+    for off in (0.0, 0.5):
+        oracle = lambda x, t, tokens, off=off: (data - x) / (1 - t[:, None, None, None]) + off  # noqa: E731
+        assert float(flow_loss(oracle, batch)[0]) == pytest.approx(off**2, rel=1e-3, abs=1e-6)  # type: ignore[arg-type]
+    fresh, _ = flow_loss(DiT(dit_config()).double(), batch)
+    assert float(fresh.detach()) == pytest.approx(2.0, abs=0.05)  # noise and data of variance one each
 
 
-def test_the_first_loss_is_the_variance_of_the_velocity():
+@pytest.mark.parametrize("space", SPACES)
+def test_dit_overfits_one_batch_and_every_parameter_takes_part(space):
     torch.manual_seed(0)
-    tokens = inputs()[2][:1].expand(256, -1)
-    loss, _ = flow_loss(DiT(dit_config()), {"data": torch.randn(256, 3, 8, 8), "tokens": tokens})
-    assert float(loss.detach()) == pytest.approx(2.0, abs=0.05)  # noise and data of variance one each
-
-
-@pytest.mark.parametrize(("space", "convolutions"), [("latents", 4), ("latents", 0), ("pixels", 4)])
-def test_dit_overfits_one_batch_and_every_parameter_takes_part(space, convolutions):
-    torch.manual_seed(0)
-    model = DiT(dit_config(space, drop_caption=0.0, convolutions=convolutions))
+    model = DiT(dit_config(space))
     x, _, tokens = inputs(3, space)
     data = x.mean((2, 3), keepdim=True) * 10 + 0.1 * x  # mostly one tone each: soon learned
     batch = {"data": data.repeat(6, 1, 1, 1), "tokens": tokens.repeat(6, 1)}
@@ -233,13 +314,91 @@ def test_dit_overfits_one_batch_and_every_parameter_takes_part(space, convolutio
 def test_words_carry_information_from_the_first_steps_on():
     """Two captions, two constant pictures: only the words can tell which one it will be at t = 0."""
     torch.manual_seed(0)
-    model = DiT(dit_config(drop_caption=0.0))
+    model = DiT(dit_config())
     tokens = tokenizer().batch(["a red circle", "a blue square"], 48).repeat(16, 1)
     data = torch.tensor([1.0, -1.0])[:, None, None, None].expand(2, 3, 8, 8).repeat(16, 1, 1, 1)
     learn(model, flow_loss, {"data": data, "tokens": tokens}, 60, 5e-3)
     with torch.no_grad():
         v = model.eval()(torch.randn(2, 3, 8, 8), torch.zeros(2), tokens[:2])
     assert v[0].mean() > 0.4 and v[1].mean() < -0.4
+
+
+@torch.no_grad()
+def test_attention_maps_are_what_the_blocks_do():
+    model = dit()
+    x, t, tokens = inputs()
+    maps = attention_maps(model, x, t, tokens)
+    assert maps.shape == (2, 3, 2, 16, tokens.shape[1])
+    assert torch.allclose(maps.sum(-1), torch.ones(2, 3, 2, 16), atol=1e-5)
+    padding = tokens == PAD
+    assert padding.any() and (maps.masked_select(padding[None, :, None, None]) == 0).all()
+
+    given: list[tuple] = []
+    cross = model.blocks[1].cross
+    hook = cross.register_forward_hook(lambda _, inputs, output: given.append((inputs, output)))
+    model(x, t, tokens)
+    hook.remove()
+    (h, context, _), output = given[0]
+    values = cross.project(h, context)[2]
+    assert torch.allclose(cross.out((maps[1] @ values).transpose(1, 2).flatten(2)), output, atol=1e-5)
+    assert not cross._forward_hooks, "no hook is left behind"
+
+
+WORLD = set(
+    "scene scenes thing things shapes colour colours circle label labels layout parse grammar place relation".split()
+)
+
+
+@pytest.mark.parametrize("name", ["layers", "text_encoder", "dit"])
+def test_the_text_to_image_model_knows_nothing_of_the_world(name):
+    """It learns from pictures and captions alone, so no name of what pictures show stands in its code."""
+    text = (ROOT / "course_utils" / "models" / f"{name}.py").read_text(encoding="utf-8")
+    names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    names |= {node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)} - {"shape"}
+    names |= {node.arg for node in ast.walk(ast.parse(text)) if isinstance(node, ast.arg)}
+    assert len(names) > 20 and not [word for word in names if set(word.lower().split("_")) & WORLD]
+    assert "worlds" not in text and len(text.splitlines()) <= 220
+
+
+# -------------------------------------------------------------------------------------------------------------- registry
+
+
+def test_every_kind_of_weights_can_be_built(tmp_path):
+    for kind, (module, config_name, model_name, part) in MODELS.items():
+        found = importlib.import_module(f"course_utils.models.{module}")
+        config = getattr(found, config_name)()
+        if kind == "layout-flow":
+            config = dataclasses.replace(config, labels=(2, 3))
+        model = getattr(found, model_name)(config)
+        folder = save_weights(
+            tmp_path / kind,
+            {part: model.state_dict()},
+            {"kind": kind, "config": dataclasses.asdict(config)},
+            torch.float32,
+        )
+        back = load_model(folder, kind)
+        assert type(back) is type(model) and back.config == config and not back.training
+        assert all(torch.equal(value, back.state_dict()[key]) for key, value in model.state_dict().items())
+
+
+def test_what_is_no_model_is_said_in_one_sentence(tmp_path):
+    folder = judge_weights(tmp_path / "judge")
+    card = read_card(folder)
+    for changes, said in (
+        ({"kind": "toaster"}, "'toaster' is no model"),
+        ({"config": {**card["config"], "depth": 2}}, "does not describe"),
+        ({"config": {"colour": "red"}}, "does not describe"),
+        ({"config": None}, "does not describe"),
+        ({"kind": None}, "None is no model"),
+    ):
+        write_card(folder, {**card, **changes})
+        with pytest.raises(CourseError, match=said) as error:
+            load_model(folder)
+        assert "\n" not in str(error.value)
+    with pytest.raises(CourseError, match="of the kind 'features', and 'judge' is needed"):
+        load_model(features_weights(tmp_path / "features"), "judge")
+    with pytest.raises(CourseError, match="no weights called 'nothing'"):
+        load_model("nothing")
 
 
 # ----------------------------------------------------------------------------------------------------------------- judge
@@ -361,94 +520,3 @@ def test_features_learn_without_labels():
     losses = learn(network, barlow_twins_loss, images, 25, 3e-3)
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     assert not silent(network)
-
-
-# ---------------------------------------------------------------------------------------------------- what patches show
-
-LABELS = (2, 3, 8, 8)
-
-
-def test_each_patch_knows_what_covers_it():
-    source = ShapesSource(300)
-    things = source.things(np.arange(300), 4)
-    assert things.shape == (300, 16, 4)
-    for i in range(300):
-        scene = source.scenes.scenes[i]
-        seen = {tuple(row) for row in things[i].tolist() if row[0] >= 0}
-        there = {
-            (SIZES.index(t.size), FILLS.index(t.fill), COLOURS.index(t.colour), SHAPES.index(t.shape))
-            for t in scene.things
-        }
-        assert seen == there  # every thing covers a patch, and nothing else does
-        if scene.place == "top left":
-            assert (things[i, :, 0] >= 0).nonzero().flatten().tolist()[0] in (0, 1, 4, 5)
-            assert (things[i, 10:, 0] < 0).all()
-
-
-def test_label_loss_is_the_cross_entropy_of_what_is_asked():
-    torch.manual_seed(0)
-    things = torch.full((2, 3, 4), -1)
-    things[0, 1] = torch.tensor([1, 2, 7, 0])
-    said = torch.randn(2, 3, 22)
-    shown = torch.tensor([[0.0, 1, 0], [0, 0, 0]])
-    expected = torch.nn.functional.binary_cross_entropy_with_logits(said[..., 0], shown)
-    for (start, end), right in zip(((1, 3), (3, 6), (6, 14), (14, 22)), (1, 2, 7, 0), strict=True):
-        expected = expected - said[0, 1, start:end].log_softmax(0)[right]
-    assert torch.allclose(label_loss(said, things, LABELS), expected, atol=1e-5)
-    assert label_loss(said, torch.full((2, 3, 4), -1), LABELS).isfinite()  # pictures without things
-
-
-def test_what_patches_believe_is_learned_from_labels_alone_and_steers_the_drawing():
-    torch.manual_seed(0)
-    model = dit(labels=LABELS).train()
-    x, t, tokens = torch.randn(2, 3, 8, 8), torch.rand(2), torch.randint(2, 400, (2, 6))
-    velocity, said = model.velocity_and_labels(x, t, tokens)
-    assert said.shape == (2, 16, 22) and torch.equal(model(x, t, tokens), velocity)
-    velocity.square().sum().backward(retain_graph=True)
-    assert model.label.weight.grad is None and model.believed.weight.grad.abs().sum() > 0
-    with torch.no_grad():
-        model.label.bias += 3 * torch.randn(22)
-    assert (model(x, t, tokens) - velocity).abs().max() > 1e-4
-    batch = {"data": x, "tokens": tokens, "things": torch.zeros(2, 16, 4, dtype=torch.long)}
-    loss, details = flow_loss(model, batch)
-    assert torch.allclose(loss, details["velocity"] + LABEL_SHARE * details["labels"])
-    loss.backward()
-    assert model.label.weight.grad.abs().sum() > 0
-    assert flow_loss(model, {"data": x, "tokens": tokens})[1] == {}  # where nobody knows what patches show
-
-
-def test_beliefs_are_probabilities():
-    found = beliefs(torch.randn(2, 3, 22), LABELS)
-    parts = [part.sum(-1) for part in found[..., 1:].split(LABELS, -1)]
-    assert all(torch.allclose(part, found[..., 0], atol=1e-6) for part in parts)
-    assert found.min() >= 0 and found.max() <= 1
-
-
-def test_positions_tell_all_places_apart():
-    found = positions(4, 24)
-    assert found.shape == (16, 24) and abs(found.square().mean() - 0.5) < 0.1
-    apart = torch.cdist(found, found)
-    assert apart[~torch.eye(16, dtype=bool)].min() > 1
-    assert torch.allclose(apart[0, 1], apart[0, 4])  # rows and columns alike
-
-
-def test_attention_maps_are_what_the_blocks_do():
-    model = dit()
-    x, t, tokens = inputs()
-    maps = attention_maps(model, x, t, tokens)
-    registers = model.config.text.registers
-    assert maps.shape == (2, 3, 2, 16, registers + tokens.shape[1])
-    assert torch.allclose(maps.sum(-1), torch.ones(2, 3, 2, 16), atol=1e-5)
-    padding = tokens == PAD
-    assert padding.any() and (maps[:, :, :, :, registers:].masked_select(padding[None, :, None, None]) == 0).all()
-
-    given: list[tuple] = []
-    cross = model.blocks[1].cross
-    hook = cross.register_forward_hook(lambda _, inputs, output: given.append((inputs, output)))
-    with torch.no_grad():
-        model(x, t, tokens)
-        hook.remove()
-        (_, words, _), output = given[0]
-        v = cross.kv(words).unflatten(-1, (2, cross.heads, -1))[:, :, 1].transpose(1, 2)
-        assert torch.allclose(cross.out((maps[1] @ v).transpose(1, 2).flatten(2)), output, atol=1e-5)
-    assert not cross._forward_hooks, "no hook is left behind"

@@ -6,9 +6,10 @@ import argparse
 import copy
 import dataclasses
 import json
+import math
 import platform
+import shlex
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     recipes = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     for name in RECIPES:
-        one = recipes.add_parser(name, help=(module(name).__doc__ or "").splitlines()[0])
+        line = (module(name).__doc__ or "").splitlines()[0]
+        one = recipes.add_parser(name, help=line, description=line)
         add_common(one)
         if hasattr(module(name), "add_arguments"):
             module(name).add_arguments(one)
-    everything = recipes.add_parser("all", help="everything that ships, in order, each with the options of its recipe")
-    everything.add_argument("--minutes", type=float, help="for all of it together, on this machine")
-    everything.add_argument("--images", type=int, help="of each stage, for a trial")
-    everything.add_argument("--out", type=Path, help="folder for weights and logs (default: only COURSE_HOME)")
-    everything.add_argument("--device", help='"auto", "cpu" or "cuda"')
+    line = "Everything that ships, from nothing: features, judge, autoencoder, the generator in latents and the one in pixels."
+    everything = recipes.add_parser("all", help=line, description=line)
+    everything.add_argument("--minutes", type=float, metavar="M", help="for all of it together, on this machine")
+    everything.add_argument("--images", type=int, metavar="N", help="stop each stage after so many, for a trial")
+    everything.add_argument(
+        "--out",
+        type=Path,
+        help="folder for a copy of the weights and logs, one folder each (default: only COURSE_HOME)",
+    )
+    everything.add_argument("--device", help='"auto", "cpu" or "cuda" (default: auto)')
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -65,20 +72,27 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--world",
         default="shapes",
         choices=["shapes", *WORLDS],
-        help="the pictures and captions (default: %(default)s)",
+        metavar="WORLD",
+        help=f"the pictures and captions: shapes, {', '.join(WORLDS)} (default: %(default)s)",
     )
     parser.add_argument("--path", type=Path, help="folder of the pictures, for a world that has one")
-    parser.add_argument("--images", type=int, help="stop after so many images (default: the recipe's)")
-    parser.add_argument("--minutes", type=float, help="as many images as this machine computes in so many minutes")
-    parser.add_argument("--batch-size", type=int, help="images per step of the optimiser")
-    parser.add_argument("--accumulate", type=int, help="compute the batch in so many parts")
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"])
+    parser.add_argument("--images", type=int, metavar="N", help="stop after so many images (default: the recipe's)")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="instead: as many images as this machine computes in so many minutes"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images per step of the optimiser")
+    parser.add_argument("--accumulate", type=int, metavar="N", help="compute the batch in so many parts: less memory")
+    parser.add_argument("--learning-rate", type=float, metavar="R", help="the highest one (default: the recipe's)")
+    parser.add_argument(
+        "--precision", choices=["auto", "fp32", "bf16"], help="auto: bf16 where the hardware computes in it (default)"
+    )
     parser.add_argument("--compile", action="store_true", default=None, help="torch.compile the model")
-    parser.add_argument("--device", help='"auto", "cpu" or "cuda"')
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--device", help='"auto", "cpu" or "cuda" (default: auto)')
+    parser.add_argument("--seed", type=int, metavar="N", help="of the noise in training (default: 0)")
     parser.add_argument("--restart", action="store_true", help="forget the run's checkpoints and start again")
-    parser.add_argument("--run", help="name of the run's folder in COURSE_HOME/runs (default: the weights' name)")
+    parser.add_argument(
+        "--run", metavar="NAME", help="the run's folder in COURSE_HOME/runs (default: the weights' name)"
+    )
     parser.add_argument("--out", type=Path, help="folder for the weights (default: COURSE_HOME/weights/NAME)")
 
 
@@ -87,7 +101,7 @@ def main(args: argparse.Namespace) -> None:
     if args.what == "all":
         train_all(args)
     else:
-        train_one(args, sys.argv[3:])
+        train_one(args, args.argv[2:])
 
 
 def train_all(args: argparse.Namespace) -> None:
@@ -95,25 +109,33 @@ def train_all(args: argparse.Namespace) -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     for words, share in ALL:
-        options = [f"--{name}={value}" for name, value in (("device", args.device), ("images", args.images)) if value]
-        if args.minutes:
+        given = (("device", args.device), ("images", args.images))
+        options = [f"--{name}={value}" for name, value in given if value is not None]
+        if args.minutes is not None:
             options.append(f"--minutes={share * args.minutes:.4g}")
         print(f"train {' '.join(words)}")
         weights = train_one(parser.parse_args([*words, *options]), [*words[1:], *options])
         if args.out:
-            shutil.copytree(weights, args.out / weights.name, dirs_exist_ok=True)
-            shutil.copy(course_home() / "runs" / weights.name / "log.jsonl", args.out / weights.name / "log.jsonl")
+            target = args.out / weights.name
+            try:
+                shutil.copytree(weights, target, dirs_exist_ok=True)
+                shutil.copy(course_home() / "runs" / weights.name / "log.jsonl", target)
+            except OSError as error:
+                raise CourseError(f"Cannot write {target}: {error.strerror or error}; give another --out.") from error
 
 
 def train_one(args: argparse.Namespace, words: Sequence[str]) -> Path:
     """Trains by one recipe; `words` are its options, for the card. Returns the folder of the weights."""
-    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    if args.world == "shapes" and args.path is not None:
+        raise CourseError("The world shapes has no folder of pictures; leave out --path, or add --world folder.")
+    if args.images is not None and args.minutes is not None:
+        raise CourseError("--images and --minutes both say when to stop; give one of them.")
     recipe: Recipe = module(args.what).recipe(args)
-    try:
-        config = dataclasses.replace(recipe.config, **given)
-    except TypeError as error:
-        raise CourseError(str(error)) from error
+    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    config = dataclasses.replace(recipe.config, **given)
     folder = course_home() / "runs" / (args.run or recipe.name)
+    if args.restart:
+        shutil.rmtree(folder / "snapshots", ignore_errors=True)
     if args.minutes is not None:
         config = dataclasses.replace(config, images=images_in(args.minutes, recipe, config, folder, args.restart))
     start = getattr(args, "init", None)
@@ -123,7 +145,7 @@ def train_one(args: argparse.Namespace, words: Sequence[str]) -> Path:
         recipe.batches,
         config,
         folder=folder,
-        callbacks=[*recipe.callbacks, Snapshots(recipe), TensorBoard(), ProgressBar()],
+        callbacks=[*recipe.callbacks, Snapshots(recipe, config.images), TensorBoard(), ProgressBar()],
         resume=not args.restart,
         init=load_weights(start, recipe.kind).part(recipe.kind) if start else None,
         about={"model": json_like(recipe.card["config"]), "data": recipe.data},
@@ -154,11 +176,13 @@ def images_in(minutes: float, recipe: Recipe, config: TrainConfig, folder: Path,
 
     The number is kept in the run's folder, so that a run that goes on has the same goal. Raises CourseError for no time at all.
     """
-    if not minutes > 0:
+    if not 0 < minutes < math.inf:
         raise CourseError(f"--minutes is {minutes:g}; it must be greater than 0.")
     path = folder / "images.json"
     if path.is_file() and not restart:
-        return json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["minutes"] == minutes:
+            return kept["images"]
     for steps in (4, 32):  # the first warms up
         trial = dataclasses.replace(
             config, images=steps * config.batch_size, log_every_images=steps * config.batch_size
@@ -166,17 +190,17 @@ def images_in(minutes: float, recipe: Recipe, config: TrainConfig, folder: Path,
         rate = train(copy.deepcopy(recipe.model), recipe.loss, recipe.batches, trial).history[-1]["images_per_second"]
     images = max(1, int(60 * minutes * rate / config.batch_size)) * config.batch_size
     with atomic_path(path) as part:
-        part.write_text(json.dumps(images), encoding="utf-8")
+        part.write_text(json.dumps({"minutes": minutes, "images": images}), encoding="utf-8")
     print(f"{rate:,.0f} images/s: {images:,} images in {minutes:g} minutes")
     return images
 
 
 class Snapshots:
-    """Keeps the averaged weights of a generator twenty times in a run, so that its quality can be followed afterwards."""
+    """Keeps the averaged weights of a generator twenty times in a run of so many images, to follow its quality afterwards."""
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: Recipe, images: int):
         self.recipe = recipe
-        self.every_images = max(1, recipe.config.images // 20)
+        self.every_images = max(1, images // 20)
 
     def __call__(self, state: State) -> None:
         if self.recipe.kind == "flow" and state.folder is not None:
@@ -191,7 +215,7 @@ def command(what: str, options: Sequence[str]) -> str:
         if not skip and word.partition("=")[0] not in ("--out", "--run", "--device", "--restart"):
             kept.append(word)
         skip = word in ("--out", "--run", "--device")
-    return " ".join(["python -m course_utils train", what, *kept])
+    return f"python -m course_utils train {shlex.join([what, *kept])}"
 
 
 def stages(name: str | None) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,24 @@ MODELS = {
 }
 
 
-def build(weights: Weights, kind: str, config: Mapping[str, Any]) -> Any:
-    """The model (an nn.Module) of this kind and config with the values that the weights hold for it, in eval mode."""
+def build(weights: Weights, kind: str, config: Any) -> Any:
+    """The model (an nn.Module) of this kind and config with the values that the weights hold for it, in eval mode.
+
+    Raises CourseError if there is no such kind, or the config and the values do not fit it.
+    """
     if kind not in MODELS:
         raise CourseError(f"The kind {kind!r} is no model of this course; there are {', '.join(MODELS)}.")
     name, config_name, model_name, part = MODELS[kind]
     module = importlib.import_module(f"course_utils.models.{name}")
-    model = getattr(module, model_name)(config_from(getattr(module, config_name), config))
-    model.load_state_dict(weights.part(part))
+    try:
+        model = getattr(module, model_name)(config_from(getattr(module, config_name), config))
+        model.load_state_dict(weights.part(part))
+    except (TypeError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CourseError(
+            f"The card of the weights {weights.folder} does not describe a model of the kind {kind!r} "
+            f"({type(error).__name__}: {reason}); give weights that `train` has written."
+        ) from error
     return model.eval()
 
 
@@ -37,4 +46,4 @@ def load_model(name: str | Path, kind: str | None = None) -> Any:
     Raises CourseError if they are missing, damaged or of another kind.
     """
     weights = load_weights(name, kind)
-    return build(weights, weights.card["kind"], weights.card["config"])
+    return build(weights, weights.card.get("kind", ""), weights.card.get("config"))

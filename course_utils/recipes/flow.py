@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from course_utils import profile
+from course_utils.common import CourseError
 from course_utils.generators.flow import load_autoencoder
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.models.dit import DiT, DiTConfig, drop_captions, flow_loss
@@ -23,17 +24,21 @@ from course_utils.weights import config_from, load_weights
 
 DROP_CAPTION = 0.1  # share of captions replaced by the empty one: guidance starts from there
 TOKENS = 64  # longest caption that the model reads
+KEPT = 120_000  # pictures that a CPU encodes once and repeats
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train flow`."""
-    parser.add_argument("--space", choices=["latents", "pixels"], default="latents", help="where the model works")
+    parser.add_argument(
+        "--space", choices=["latents", "pixels"], default="latents", help="where the model works (default: %(default)s)"
+    )
     parser.add_argument(
         "--scenes",
         type=int,
-        help="encode so many scenes once and repeat them (default: 120000 on a CPU; on a GPU 0, always new ones)",
+        metavar="N",
+        help=f"encode so many pictures once and repeat them (default: {KEPT} on a CPU; on a GPU 0, always new ones)",
     )
-    parser.add_argument("--init", metavar="NAME", help="start from these weights")
+    parser.add_argument("--init", metavar="NAME", help="start from these weights of the same space")
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
     net = load_autoencoder(f"autoencoder-{args.world}") if latents else None
     if args.init:  # what the weights were trained with
         start = load_weights(args.init, "flow").card
+        if start["space"] != args.space:
+            raise CourseError(f"The weights {args.init!r} work in {start['space']}; add --space {start['space']}.")
         tokenizer, config = Tokenizer(start["tokenizer"]), config_from(DiTConfig, start["config"])
     else:
         tokenizer = source.tokenizer()
@@ -67,7 +74,11 @@ def recipe(args: argparse.Namespace) -> Recipe:
             config = dataclasses.replace(config, channels=net.config.latent_channels)
         else:
             config = dataclasses.replace(config, channels=3, size=32, patch=4, predict="data")
-    keep = (0 if gpu else min(source.n, 120_000)) if args.scenes is None else args.scenes
+    keep = (0 if gpu else KEPT) if args.scenes is None else args.scenes
+    if keep < 0:
+        raise CourseError(f"--scenes is {keep}; it must be a number of pictures, or 0 for always new ones.")
+    if latents and keep:  # the row of pictures begins anew after those that are kept, so that captions stay with theirs
+        source.n = keep = min(source.n, keep)
     stored: list[Tensor] = []
 
     def finish(prepared: tuple[int, Tensor, Any], generator: torch.Generator) -> dict[str, Tensor]:

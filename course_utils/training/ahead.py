@@ -60,7 +60,12 @@ class Ahead:
             return (self.prepare(at, n) for at in rows)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # each worker has one core
         loader = DataLoader(
-            Prepared(self.prepare, n), batch_size=None, sampler=rows, num_workers=self.workers, prefetch_factor=8
+            Prepared(self.prepare, n),
+            batch_size=None,
+            sampler=rows,
+            num_workers=self.workers,
+            prefetch_factor=8,
+            generator=torch.Generator(),  # else it would draw from the one that the loss draws from
         )
         return iter(loader)
 
