@@ -89,6 +89,7 @@ def split_words(text: str, known: Collection[str] | None = None) -> list[str]:
     each Chinese sign is a word.
     """
     words: list[str] = []
+    known = None if known is None else frozenset(known)
     for part in PART.findall(normalise(text)):
         if language_of(part) == "en":
             words.append(part)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from course_utils.common import CourseError
-from course_utils.language.words import language_of, normalise, split_words, unknown_words
+from course_utils.language.words import language_of, nearest_word, normalise, split_words
 from course_utils.worlds.scenes import (
     BACKGROUNDS,
     COLOURS,
@@ -206,19 +206,20 @@ def parse(text: str) -> Scene:
     if not text:
         raise CaptionError(f"The caption is empty; write something like {_example('en')}.")
     language = language_of(text)
-    known = word_list()
-    unknown = unknown_words(text, {language: known[language]})
+    known = frozenset(word_list()[language])
+    words = split_words(text, known)
+    unknown = [word for word in dict.fromkeys(words) if word not in known and word not in (",", "、")]
     for word in unknown:
         if is_count(word, language):
             raise CaptionError(
                 f'The world holds one to three things, not "{word}"; write something like {_example(language, 1)}.'
             )
     for word in unknown:
-        if any(word in row for row in known.values()):
+        if any(word in row for row in word_list().values()):
             raise _nonsense(f'"{word}" is of another language than the rest', language)
     if unknown:
-        raise UnknownWords(list(unknown), {word: near for word, near in unknown.items() if near})
-    return _read(_tokens(split_words(text, known[language]), language), language)
+        raise UnknownWords(unknown, {word: near for word in unknown if (near := nearest_word(word, known))})
+    return _read(_tokens(words, language), language)
 
 
 def remarks(text: str) -> list[str]:
