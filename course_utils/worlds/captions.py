@@ -209,11 +209,10 @@ def parse(text: str) -> Scene:
     known = frozenset(word_list()[language])
     words = split_words(text, known)
     unknown = [word for word in dict.fromkeys(words) if word not in known and word not in (",", "、")]
-    for word in unknown:
-        if is_count(word, language):
-            raise CaptionError(
-                f'The world holds one to three things, not "{word}"; write something like {_example(language, 1)}.'
-            )
+    if unknown and all(is_count(word, language) for word in unknown):
+        raise CaptionError(
+            f'The world holds one to three things, not "{unknown[0]}"; write something like {_example(language, 1)}.'
+        )
     for word in unknown:
         if any(word in row for row in word_list().values()):
             raise _nonsense(f'"{word}" is of another language than the rest', language)
