@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from course_utils.common import CourseError
+from course_utils.language.words import unknown_words
 from course_utils.worlds import captions
 from course_utils.worlds.captions import CaptionError, Parts, UnknownWords, caption, matches, parse, restrict
 from course_utils.worlds.scenes import (
@@ -68,7 +69,7 @@ def test_what_is_written_is_read(language, synonyms):
         for parts in (Parts.all(n), captions.random_parts(n, i), every_parts(n, i)):
             text = caption(scene, parts, language=language, seed=i, synonyms=synonyms)
             assert parse(text) == restrict(scene, parts), text
-            assert not captions.unknown_words(text), text
+            assert not unknown_words(text, captions.word_list()), text
 
 
 def test_every_choice_of_parts_of_one_thing():
@@ -227,6 +228,9 @@ def test_what_must_be_understood():
         ("one red circle over a white background", "a red circle on a white background"),
         ("１ 个红色的圆 , 在左上角。", "左上角有一个红色的圆"),
         ("2 red circles and 1 star", "two red circles and a star"),
+        ("“A red\tcircle”,\r\non a white back\u00adground…", "a red circle on a white background"),
+        ("左上角，有一個『橙』的圓。", "左上角有一个橙色的圆"),
+        ("二个青星星，背景为纯白", "两个青色星星，纯白色背景"),
     ],
 )
 def test_spelling_is_forgiven(text, plain):
@@ -273,17 +277,29 @@ def test_unknown_words_are_named_with_the_nearest():
     assert caught.value.words == ["purpel", "hexagon", "sqare"]
     assert caught.value.nearest == {"purpel": "purple", "sqare": "square"}
     with pytest.raises(UnknownWords) as caught:
-        parse("一个红色的六边形")
-    assert caught.value.words == ["六边形"] and caught.value.nearest["六边形"].endswith("形")
-    assert captions.unknown_words("above four purpel") == {"four": "three", "purpel": "purple"}  # need not make sense
-    card = {"en": ["a", "circle", "red"]}
-    assert captions.unknown_words("a rad circle", card) == {"rad": "red"}
-    assert captions.unknown_words("一个圆", card) == {"一个圆": None}
-    assert (
-        captions.unknown_words("A miniature scarlet lozenge.") == captions.unknown_words("一颗巨大的朱红色桃心") == {}
-    )
-    with pytest.raises(CaptionError, match="empty"):
-        captions.unknown_words("")
+        parse("一个红色的五脚星和一个六边形")
+    assert caught.value.words == ["五脚星", "六边形"] and caught.value.nearest == {"五脚星": "五角星"}
+    with pytest.raises(UnknownWords, match='word "🔴"; write'):
+        parse("🔴")
+    known = captions.word_list()
+    assert unknown_words("above four purpel", known) == {"four": None, "purpel": "purple"}  # need not make sense
+    for text in ("A miniature scarlet lozenge.", "一颗巨大的朱红色桃心", "2個紅色的圓形，在銀灰色的背景上。"):
+        assert unknown_words(text, known) == {}
+
+
+def test_odd_captions_are_remarked_on():
+    for text in ("a small red circle", "two red circles and a blue square", "左上角有一个红色的圆", "a circle, no dog"):
+        assert captions.remarks(text) == []  # unknown words are named elsewhere
+    for text, told in [
+        ("a gray circle", '"gray" is said of a background'),
+        ("red circle blue square", "two things may have one relation"),
+        ("four stars", "one to three things"),
+        ("一个red圆", '"red" is of another language'),
+        ("一个绿色三角形在左边", '"green triangle" is held out'),
+        ("two orange diamonds and a blue moon", '"orange diamond" is held out'),
+    ]:
+        assert told in " ".join(captions.remarks(text))
+    assert len(captions.remarks("two orange diamonds and a blue moon")) == 2
 
 
 def test_word_list():

@@ -223,6 +223,41 @@ def test_unknown_words_are_named_with_the_nearest(generator):
     assert generator("a scarlet lozenge", strict=True, steps=1).warnings == []  # held-out synonyms are known words
     with pytest.raises(CourseError, match="did you mean “small”"):
         generator("a smal circle", strict=True)
+    [symbol] = generator("a 🔴", steps=1).warnings
+    assert symbol == "“🔴” is not a word that this generator knows"
+
+
+def test_variants_of_a_prompt_are_the_same_picture(generator):
+    for text, variants in [
+        (
+            "a red circle, on a dotted background",
+            ["A red\ncircle,\ton a dotted background.", "“a  red circle , on a dotted background”!"],
+        ),
+        ("一个橙色的圆和两个红色方块", ["一个橙的圆\n和二个紅色方塊。", "一 个 橙色 的 圆 和 两 个 红色 方块"]),
+    ]:
+        plain = generator(text, steps=1).images
+        for variant in variants:
+            pictures = generator(variant, steps=1, strict=True)
+            assert torch.equal(pictures.images, plain) and pictures.warnings == [], variant
+
+
+def test_symbols_that_a_generator_was_told_are_drawn(tmp_path):
+    generator = load(flow_weights(tmp_path / "w", words={"en": ["🍕"], "zh": ["大", "🍕"]}), "cpu")
+    assert generator("🍕", steps=1, strict=True).warnings == generator("大🍕！", steps=1, strict=True).warnings == []
+    assert "“🍔”" in generator("🍔🍕", steps=1).warnings[0]
+
+
+def test_what_the_world_finds_odd_is_a_warning_and_no_error(tmp_path):
+    generator = load(flow_weights(tmp_path / "w", world="shapes"), "cpu")
+    for text, told in [
+        ("a gray circle", "background"),
+        ("red circle blue square", "one relation"),
+        ("一个绿色三角形在左边", "held out"),
+    ]:
+        [warning] = generator([text, PROMPTS[0]], steps=1, strict=True).warnings
+        assert warning.startswith(f"“{text}”: ") and told in warning and not warning.endswith(".")
+    other = load(flow_weights(tmp_path / "other", world="folder"), "cpu")
+    assert other("a gray circle", steps=1).warnings == []
 
 
 def test_the_end_of_a_prompt_that_is_not_read_is_named(generator):

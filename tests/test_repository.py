@@ -96,11 +96,11 @@ def test_exact_pins_stand_in_constraints_only() -> None:
 
 GROUND = {"common", "doctor", "extras", "loaded", "profile", "weights"}  # they use no room; every room may use them
 ROOMS = {  # room: the rooms it may use, in the order data flows
-    "worlds": set(),
     "language": set(),
+    "worlds": {"language"},  # captions are read in the form in which tokenizers read them
     "models": {"language"},
     "training": set(),
-    "generators": {"worlds", "models", "language"},  # worlds: which words a generator was told
+    "generators": {"worlds", "models", "language"},  # worlds: what `shapes` makes of a prompt
     "measure": {"worlds", "models", "generators"},
     "speed": {"worlds", "language", "models", "training", "generators", "measure"},
     "serve": {"generators"},

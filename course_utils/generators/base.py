@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from course_utils.common import CourseError, atomic_path
+from course_utils.language.words import normalise, unknown_words
 from course_utils.weights import load_weights
 
 LONGEST_PROMPT = 1_000  # characters
@@ -89,7 +90,8 @@ class Generator(ABC):
 
         The noise of a picture belongs to (seed, number of the prompt, number of the copy), so a picture does not depend on
         what else is drawn with it. Words that the generator was never told, and the end of a prompt that is too long to be
-        read, are named in `warnings`; with `strict` they are an error. Raises CourseError for prompts, steps or guidance that make no sense.
+        read, are named in `warnings`; with `strict` they are an error. What the world finds odd in a prompt stands there
+        too. Raises CourseError for prompts, steps or guidance that make no sense.
         """
         prompts = list(prompts) if isinstance(prompts, Iterable) and not isinstance(prompts, str) else [prompts]
         warnings = self.check(prompts, strict)
@@ -115,41 +117,49 @@ class Generator(ABC):
         return Pictures(torch.cat(found).clone(), [prompts[i] for i, _ in jobs], seconds, evaluations, warnings)
 
     def check(self, prompts: Sequence[str], strict: bool) -> list[str]:
-        """Warnings about unknown words and what is not read; CourseError for what cannot be drawn at all."""
+        """Warnings about unknown words, what is not read and what is odd; CourseError for what cannot be drawn at all."""
         if not prompts:
             raise CourseError("There is no prompt; give at least one, such as “a small red circle”.")
-        warnings = []
+        unheard, odd = [], []
         for prompt in prompts:
             if not isinstance(prompt, str):
                 raise CourseError(f"A prompt must be text, and {prompt!r} is not; write it in quotes.")
             if any("\ud800" <= sign <= "\udfff" for sign in prompt):  # broken bytes from a shell or a file
                 raise CourseError(f"The prompt {prompt!a} holds bytes that are no text; write it in UTF-8.")
-            if not prompt.strip():
-                raise CourseError("The prompt is empty; say what to draw, such as “a small red circle”.")
             if len(prompt) > LONGEST_PROMPT:
                 raise CourseError(
                     f"The prompt has {len(prompt):,} characters; {LONGEST_PROMPT:,} are allowed. Shorten it."
                 )
+            if not normalise(prompt):
+                raise CourseError("The prompt is empty; say what to draw, such as “a small red circle”.")
             for word, nearest in self.unknown_words(prompt).items():
                 hint = f"; did you mean “{nearest}”?" if nearest else ""
-                warnings.append(f"“{word}” is not a word that this generator knows{hint}")
+                unheard.append(f"“{word}” is not a word that this generator knows{hint}")
             if unread := self.unread(prompt):
-                warnings.append(f"the prompt is too long; “{unread}” at its end is not read")
-        warnings = list(dict.fromkeys(warnings))
-        if strict and warnings:
-            said = " ".join(line if line.endswith("?") else f"{line}." for line in warnings)
+                unheard.append(f"the prompt is too long; “{unread}” at its end is not read")
+            shown = prompt if len(prompt) <= 60 else f"{prompt[:59]}…"
+            odd += [f"“{shown}”: {remark.removesuffix('.')}" for remark in self.remarks(prompt)]
+        unheard = list(dict.fromkeys(unheard))
+        if strict and unheard:
+            said = " ".join(line if line.endswith("?") else f"{line}." for line in unheard)
             raise CourseError(f"{said} Use fewer or known words, or allow this (strict=False, --any-words).")
-        return warnings
+        return unheard + list(dict.fromkeys(odd))
 
     def unread(self, prompt: str) -> str:
         """The end of the prompt that goes beyond what the text encoder reads; "" if all of it is read."""
         return ""
 
     def unknown_words(self, prompt: str) -> dict[str, str | None]:
-        """Words of the prompt that are not in the card's list, each with the nearest known one."""
-        from course_utils.worlds.captions import unknown_words
-
+        """Words and symbols of the prompt that are not in the card's list, each with the nearest known one."""
         return unknown_words(prompt, self.card["words"]) if "words" in self.card else {}
+
+    def remarks(self, prompt: str) -> list[str]:
+        """What the world of this generator finds odd in the prompt: only `shapes` has a grammar, and pairs that were held out."""
+        if self.card.get("world") != "shapes":
+            return []
+        from course_utils.worlds.captions import remarks
+
+        return remarks(prompt)
 
 
 def noise_for(seed: int, jobs: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> Tensor:

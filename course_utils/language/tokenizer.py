@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from course_utils.language.words import normalise
+
 PAD, EMPTY = 0, 1  # fills up short rows; stands for "no caption" and is what a dropped caption is replaced by
 SPECIAL = ["<pad>", "<empty>"]
 
@@ -17,8 +19,8 @@ class Tokenizer:
     """Byte-level byte-pair encoding (Sennrich et al. 2016; bytes as in GPT-2), by the `tokenizers` library.
 
     It is fully described by its merges, each "left right", in the order in which they were learned: the vocabulary is the two
-    special tokens, the 256 bytes, and what each merge makes. Any text can be encoded: what no merge covers stays bytes. The
-    empty text is the one token EMPTY.
+    special tokens, the 256 bytes, and what each merge makes. Any text can be encoded: what no merge covers stays bytes. A
+    text that is empty once it is normalised (words.py) is the one token EMPTY.
     """
 
     def __init__(self, merges: Sequence[str]):
@@ -43,7 +45,7 @@ class Tokenizer:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        library.train_from_iterator(captions, trainer)
+        library.train_from_iterator(map(normalise, captions), trainer)
         return cls([" ".join(pair) for pair in json.loads(library.to_str())["model"]["merges"]])
 
     def __len__(self) -> int:
@@ -51,25 +53,24 @@ class Tokenizer:
 
     def encode(self, caption: str) -> list[int]:
         """Token numbers of one caption."""
-        return self.library.encode(caption.strip()).ids if caption.strip() else [EMPTY]
+        return self.library.encode(normalise(caption)).ids or [EMPTY]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The caption behind these tokens, in lower case."""
+        """The caption behind these tokens, as it was normalised."""
         return self.library.decode([t for t in tokens if t not in (PAD, EMPTY)]).strip()
 
     def batch(self, captions: Sequence[str], longest: int, width: int | None = None) -> Tensor:
         """Tokens (B, T) of captions, filled up with PAD to the longest of them, or to `width`; what goes beyond `longest` is cut off."""
-        texts = [caption.strip() for caption in captions]
-        rows = [found.ids[:longest] or [EMPTY] for found in self.library.encode_batch(texts)]
+        found = self.library.encode_batch([normalise(caption) for caption in captions])
+        rows = [row.ids[:longest] or [EMPTY] for row in found]
         width = width or max(map(len, rows))
         return torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
 
 
 def dressed(library: Any) -> Any:
-    """The library's tokenizer with what comes before and after its merges: lower case, and bytes for signs."""
-    from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers
+    """The library's tokenizer with what comes before and after its merges: bytes for signs."""
+    from tokenizers import AddedToken, decoders, pre_tokenizers
 
-    library.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     library.decoder = decoders.ByteLevel()
     library.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])

@@ -100,15 +100,14 @@ class RealSource(Source):
         return [self.world.caption(i, position + k) for k, i in enumerate(prepared.tolist())]
 
     def words(self) -> dict[str, list[str]]:
-        """English words, and single Chinese characters."""
-        from course_utils.worlds.vocabulary import split_words
+        """English words and symbols, and single Chinese characters."""
+        from course_utils.language.words import split_words
 
         found: dict[str, set[str]] = {}
         for i in range(self.n):
             for language, captions in self.world.captions(i).items():
                 for caption in captions:
-                    words, _ = split_words(caption, language, frozenset(caption))
-                    found.setdefault(language, set()).update(words)
+                    found.setdefault(language, set()).update(split_words(caption))
         return {language: sorted(words) for language, words in found.items()}
 
 

@@ -12,9 +12,19 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from course_utils.common import CourseError
-from course_utils.worlds.scenes import BACKGROUNDS, COLOURS, FILLS, SHAPES, SIZES, Scene, Thing
+from course_utils.language.words import language_of, nearest_word, normalise, split_words
+from course_utils.worlds.scenes import (
+    BACKGROUNDS,
+    COLOURS,
+    FILLS,
+    HELD_OUT_COMBINATIONS,
+    SHAPES,
+    SIZES,
+    Scene,
+    Thing,
+)
 from course_utils.worlds.sentences import ATTRIBUTES, DIRECTIONS, WRITERS, Dice, Plain
-from course_utils.worlds.vocabulary import HELD_OUT_SYNONYMS, LEXICON, is_count, nearest_word, split_words
+from course_utils.worlds.vocabulary import HELD_OUT_SYNONYMS, LEXICON, is_count
 from course_utils.worlds.vocabulary import SPLIT_NAME as SPLIT_NAME
 from course_utils.worlds.vocabulary import word_list as word_list
 
@@ -175,7 +185,7 @@ class UnknownWords(CaptionError):
         told = [
             f'"{word}"' + (f' (nearest known: "{nearest[word]}")' if word in nearest else "") for word in self.words
         ]
-        example = _example("zh" if _is_chinese("".join(self.words)) else "en")
+        example = _example(language_of("".join(self.words)))
         noun = "word" if len(self.words) == 1 else "words"
         super().__init__(f"Unknown {noun} {', '.join(told)}; write something like {example}.")
 
@@ -183,49 +193,51 @@ class UnknownWords(CaptionError):
 def parse(text: str) -> Scene:
     """The partial scene that an English or Chinese caption describes, in canonical form; what it leaves open is None.
 
-    Case, spaces, hyphens, full stops and full-width signs do not matter. Raises UnknownWords, or CaptionError for a text
-    that is empty, over-long or makes no sense.
+    The caption is normalised first (language/words.py), and hyphens do not matter. Raises UnknownWords, or CaptionError for
+    a text that is empty, over-long or makes no sense.
     """
-    language = _language(text)
-    known = word_list()[language]
-    words, unknown = split_words(text, language, frozenset(known))
-    for word in unknown:
-        if is_count(word, language):
-            raise CaptionError(
-                f'The world holds one to three things, not "{word}"; write something like {_example(language, 1)}.'
-            )
-    if unknown:
-        raise UnknownWords(unknown, {word: near for word in unknown if (near := nearest_word(word, language, known))})
-    return _read(_tokens(words, language), language)
-
-
-def unknown_words(text: str, words: Mapping[str, Sequence[str]] | None = None) -> dict[str, str | None]:
-    """Each word of `text` that is not known → the nearest known word or None; {} if all are known.
-
-    words: known words by language, as in a card; None means `word_list()`. The text need not make sense, but raises
-    CaptionError if it is empty or over-long.
-    """
-    language = _language(text)
-    known = (word_list() if words is None else words).get(language, ())
-    _, unknown = split_words(text, language, frozenset(known))
-    return {word: nearest_word(word, language, known) for word in unknown}
-
-
-def _language(text: str) -> str:
-    """The language of a text: Chinese if it has a Chinese character. Raises CaptionError if there is nothing to read."""
     if not isinstance(text, str):
         raise CaptionError(f"A caption is text, not {type(text).__name__}; write something like {_example('en')}.")
     if len(text) > LONGEST:
         raise CaptionError(
             f"The caption has {len(text):,} characters; at most {LONGEST:,} are read. Write one short sentence."
         )
-    if not re.search(r"\w", text):
+    text = normalise(text)
+    if not text:
         raise CaptionError(f"The caption is empty; write something like {_example('en')}.")
-    return "zh" if _is_chinese(text) else "en"
+    language = language_of(text)
+    known = frozenset(word_list()[language])
+    words = split_words(text, known)
+    unknown = [word for word in dict.fromkeys(words) if word not in known and word not in (",", "、")]
+    if unknown and all(is_count(word, language) for word in unknown):
+        raise CaptionError(
+            f'The world holds one to three things, not "{unknown[0]}"; write something like {_example(language, 1)}.'
+        )
+    for word in unknown:
+        if any(word in row for row in word_list().values()):
+            raise _nonsense(f'"{word}" is of another language than the rest', language)
+    if unknown:
+        raise UnknownWords(unknown, {word: near for word in unknown if (near := nearest_word(word, known))})
+    return _read(_tokens(words, language), language)
 
 
-def _is_chinese(text: str) -> bool:
-    return re.search(r"[\u3400-\u9fff]", text) is not None
+def remarks(text: str) -> list[str]:
+    """What a reader should know before this caption is drawn: what `parse` has against it, and which of its pairs are held out.
+
+    Unknown words are left to `unknown_words`.
+    """
+    try:
+        things = parse(text).things
+    except UnknownWords:
+        return []
+    except CaptionError as error:
+        return [str(error)]
+    pairs = dict.fromkeys((thing.colour, thing.shape) for thing in things)
+    return [
+        f'The pair "{colour} {shape}" is held out: no training picture shows it, so it may well be drawn wrong.'
+        for colour, shape in pairs
+        if (colour, shape) in HELD_OUT_COMBINATIONS
+    ]
 
 
 def _example(language: str, which: int = 0) -> str:

@@ -5,10 +5,6 @@ The first word of each row is the main word. Training captions use every word he
 
 from __future__ import annotations
 
-import difflib
-import re
-import unicodedata
-from collections.abc import Sequence
 from functools import cache
 
 SPLIT_NAME = "shapes-held-out-1"  # `HELD_OUT_SYNONYMS` and `scenes.HELD_OUT_COMBINATIONS`: a change needs a new name
@@ -273,44 +269,3 @@ def is_count(word: str, language: str) -> bool:
         return True
     others = OTHER_COUNTS[language]
     return word in others or (language == "zh" and word[0] in others and set(word) <= others | set("一二三"))
-
-
-def nearest_word(word: str, language: str, known: Sequence[str]) -> str | None:
-    """The known word that looks most like an unknown one, if any does; function words are no help and left out."""
-    if is_count(word, language):
-        three = "three" if language == "en" else "三"
-        return three if three in known else None
-    function = {w for words in FUNCTION_WORDS[language].values() for phrase in words for w in phrase.split()}
-    found = difflib.get_close_matches(
-        word, [w for w in known if w not in function], 1, 0.65 if language == "en" else 0.3
-    )
-    return found[0] if found else None
-
-
-def split_words(text: str, language: str, known: frozenset[str]) -> tuple[list[str], list[str]]:
-    """(words and commas in order, unknown words once each). Chinese is cut by longest match."""
-    text = unicodedata.normalize("NFKC", text).lower()
-    if language == "en":
-        words = re.findall(r"[^\W_]+|,", re.sub(r"['’]s\b", " is", text))
-    else:
-        longest = max(map(len, known), default=0)
-        words = []
-        for run in re.findall(r"[^\W\d_]+|\d+|[,、]", re.sub(r"\s", "", text)):
-            words += [run] if run.isdigit() else _cut(run, known, longest)
-    return words, [word for word in dict.fromkeys(words) if word not in known and word not in (",", "、")]
-
-
-def _cut(run: str, known: frozenset[str], longest: int) -> list[str]:
-    """Chinese letters cut into words by longest match; what is between known words stays in one piece."""
-    words, gap = [], ""
-    while run:
-        word = next((run[:n] for n in range(longest, 0, -1) if run[:n] in known), "")
-        if gap and word:
-            words.append(gap)
-            gap = ""
-        if word:
-            words.append(word)
-        else:
-            gap += run[0]
-        run = run[len(word) or 1 :]
-    return words + [gap] if gap else words
