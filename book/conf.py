@@ -32,7 +32,7 @@ course_generated = tomllib.loads((HERE / "generated.toml").read_text(encoding="u
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_render_markdown_format = "myst"  # tables that a cell displays
-myst_enable_extensions = ["alert", "amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_fence_as_directive = ["mermaid"]
 myst_heading_anchors = 3
 

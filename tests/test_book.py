@@ -66,17 +66,15 @@ def test_no_address_is_invented(book: Path) -> None:
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_is_whole(book: Path, path: Path) -> None:
-    """Solutions are folded, alerts drawn, pictures have alt text, hidden cells are not there."""
+    """Solutions are folded, boxes drawn, pictures have alt text, hidden cells are not there."""
     lesson, page = read(path), (book / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
     solutions = [cell for cell in lesson["cells"] if "solution" in tags(cell) and cell["cell_type"] == "code"]
     folds = re.findall(r'<details class="admonition hide[^"]*">(.*?)</details>', page, flags=re.S)
     shown = [fold for fold in folds if "Show solution" in fold]
     assert len(shown) == len(solutions)
     words = "\n".join(text(cell["source"]) for cell in lesson["cells"] if cell["cell_type"] == "markdown")
-    assert "[!" not in re.sub(r"<pre.*?</pre>|<code.*?</code>", "", page, flags=re.S)
-    assert len(re.findall(r'<div class="admonition (?:note|tip|warning|important|caution)', page)) == len(
-        re.findall(r"^> \[!", words, flags=re.M)
-    )
+    boxes = re.findall(r'<p class="admonition-title">', page)
+    assert len(boxes) == len(re.findall(r"^> \*\*", words, flags=re.M)) > 0
     images = sites.Page(book / "notebooks" / f"{path.stem}.html").images
     assert all(image.get("alt") for image in images), f"{path.stem}: a picture without alt text"
     pictures = sum(
@@ -167,7 +165,7 @@ def test_a_fault_on_a_page_fails_the_build(tmp_path: Path) -> None:
 def test_tags_of_cells_are_honoured(tmp_path: Path) -> None:
     cells = [
         markdown(
-            "# Lesson\n\n> [!NOTE]\n> A note.\n\n```mermaid\nflowchart LR\n    a --> b\n```\n\n[Other](other.ipynb)"
+            "# Lesson\n\n> **Note.** A note.\n\n> **Predict.** What comes?\n\n```mermaid\nflowchart LR\n    a --> b\n```\n\n[Other](other.ipynb)"
         ),
         code("seen = 1"),
         code("removed = 2", "remove-cell"),
@@ -183,7 +181,14 @@ def test_tags_of_cells_are_honoured(tmp_path: Path) -> None:
     assert "seen = 1" in plain and "removed = 2" not in plain
     assert "input = 3" in folds[0] and "printed by input" not in folds[0] and "printed by input" in plain
     assert "Show solution" in folds[1] and "answer = 4" in folds[1] and "printed by answer" in folds[1]
-    assert 'class="admonition note"' in page and '<div class="mermaid">' in page and 'href="other.html"' in page
+    boxes = re.findall(
+        r'<div class="([\w ]*\badmonition\b[\w ]*)">\s*<p class="admonition-title">(.*?)</p>\s*<p>(.*?)</p>', page
+    )
+    assert [(set(kind.split()) - {"admonition"}, *words) for kind, *words in boxes] == [
+        ({"note"}, "Note", "A note."),
+        ({"tip"}, "Predict", "What comes?"),
+    ]
+    assert '<div class="mermaid">' in page and 'href="other.html"' in page
     assert "github.com/someone/something/edit/main/notebooks/one.ipynb" in page  # a configured address gives buttons
     index = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
     assert "github.com/someone/something/edit/main/book/index.md" in index and "btn-source" in index

@@ -202,29 +202,29 @@ def test_guided_velocity(answer: Callable, words: str) -> None:
 # -------------------------------------------------------------------------------------------------- attention_map
 
 
-def hide(scores: Tensor, seen: Tensor, value: float = -math.inf) -> Tensor:
-    return scores.masked_fill(~seen, value)
+def hide(scores: Tensor, mask: Tensor, value: float = -math.inf) -> Tensor:
+    return scores.masked_fill(~mask, value)
 
 
 def attend(scale: Callable = lambda q: q.shape[-1] ** -0.5, weights: Callable | None = None) -> Callable:
-    """The right answer to exercise 3, or with another scale, or another way from scores and seen to weights."""
-    weights = weights or (lambda scores, seen: hide(scores, seen).softmax(-1))
-    return lambda q, k, seen: weights(q @ k.mT * scale(q), seen)
+    """The right answer to exercise 3, or with another scale, or another way from scores and mask to weights."""
+    weights = weights or (lambda scores, mask: hide(scores, mask).softmax(-1))
+    return lambda q, k, mask: weights(q @ k.mT * scale(q), mask)
 
 
-def by_hand(scores: Tensor, seen: Tensor) -> Tensor:
-    scores = hide(scores, seen)
+def by_hand(scores: Tensor, mask: Tensor) -> Tensor:
+    scores = hide(scores, mask)
     weights = (scores - scores.max(-1, keepdim=True).values).exp()
     return weights / weights.sum(-1, keepdim=True)
 
 
-def overflowing(scores: Tensor, seen: Tensor) -> Tensor:
-    weights = scores.exp() * seen
+def overflowing(scores: Tensor, mask: Tensor) -> Tensor:
+    weights = scores.exp() * mask
     return weights / weights.sum(-1, keepdim=True)
 
 
-def after(scores: Tensor, seen: Tensor) -> Tensor:
-    weights = scores.softmax(-1) * seen
+def after(scores: Tensor, mask: Tensor) -> Tensor:
+    weights = scores.softmax(-1) * mask
     return weights / weights.sum(-1, keepdim=True)
 
 
@@ -233,41 +233,41 @@ def after(scores: Tensor, seen: Tensor) -> Tensor:
     [
         (attend(), "right. "),
         (attend(weights=by_hand), "right. "),
-        (attend(weights=lambda s, seen: hide(s, seen, -1e9).softmax(-1)), "right. "),
-        (lambda q, k, seen: attend()(q.double(), k.double(), seen), "right. "),
-        (lambda q, k, seen: hide(torch.einsum("bhnd,bhsd->bhns", q / q.shape[-1] ** 0.5, k), seen).softmax(-1), "right. "),
+        (attend(weights=lambda s, mask: hide(s, mask, -1e9).softmax(-1)), "right. "),
+        (lambda q, k, mask: attend()(q.double(), k.double(), mask), "right. "),
+        (lambda q, k, mask: hide(torch.einsum("bhnd,bhsd->bhns", q / q.shape[-1] ** 0.5, k), mask).softmax(-1), "right. "),
         (stub, "not done yet. "),
         (dots, "not done yet. "),
         (attend(scale=lambda q: 1), "1/√d is missing"),
         (attend(scale=lambda q: 1 / q.shape[-1]), "the scores are divided by d, where √d"),
         (attend(scale=lambda q: q.shape[-1] ** 0.5), "multiplied by √d"),
         (attend(scale=lambda q: (q.shape[1] * q.shape[-1]) ** -0.5), "√d counts the numbers of all heads"),
-        (attend(weights=lambda s, seen: hide(s, seen).softmax(-2)), "the softmax runs over the places"),
-        (attend(weights=lambda s, seen: s.softmax(-2)), "the softmax runs over the places"),
-        (attend(weights=lambda s, seen: s.softmax(-2) * seen), "the softmax runs over the places"),
-        (attend(weights=lambda s, seen: hide(s, seen).softmax(1)), "the softmax runs over the heads"),
+        (attend(weights=lambda s, mask: hide(s, mask).softmax(-2)), "the softmax runs over the places"),
+        (attend(weights=lambda s, mask: s.softmax(-2)), "the softmax runs over the places"),
+        (attend(weights=lambda s, mask: s.softmax(-2) * mask), "the softmax runs over the places"),
+        (attend(weights=lambda s, mask: hide(s, mask).softmax(1)), "the softmax runs over the heads"),
         (attend(weights=hide), "the softmax is missing"),
-        (attend(weights=lambda s, seen: s.softmax(-1)), "the mask is forgotten"),
-        (attend(lambda q: 1, lambda s, seen: s.softmax(-1)), "the mask is forgotten; and 1/√d is missing"),
-        (attend(weights=lambda s, seen: s.softmax(-1) * seen), "rows no longer sum to 1"),
-        (attend(weights=lambda s, seen: hide(s, ~seen).softmax(-1)), "the mask is inverted"),
-        (attend(weights=lambda s, seen: (s * seen).softmax(-1)), "unseen scores are set to 0"),
-        (attend(weights=lambda s, seen: (s + seen).softmax(-1)), "seen is added to the scores"),
-        (attend(weights=lambda s, seen: (hide(s, seen)).exp()), "not divided by their sum"),
-        (attend(lambda q: 1, lambda s, seen: hide(s, seen).softmax(-1) / 6**0.5), "√d divides the weights"),
-        (attend(weights=lambda s, seen: (s + (~seen).float() * -math.inf).softmax(-1)), "Some weights are nan"),
-        (attend(weights=lambda s, seen: hide(s, torch.zeros_like(seen)).softmax(-1)), "a row with nothing to look at"),
-        (attend(weights=lambda s, seen: hide(s, seen, -20).softmax(-1)), "nearly. Unseen words still get weights up to"),
+        (attend(weights=lambda s, mask: s.softmax(-1)), "the mask is forgotten"),
+        (attend(lambda q: 1, lambda s, mask: s.softmax(-1)), "the mask is forgotten; and 1/√d is missing"),
+        (attend(weights=lambda s, mask: s.softmax(-1) * mask), "rows no longer sum to 1"),
+        (attend(weights=lambda s, mask: hide(s, ~mask).softmax(-1)), "the mask is inverted"),
+        (attend(weights=lambda s, mask: (s * mask).softmax(-1)), "hidden scores are set to 0"),
+        (attend(weights=lambda s, mask: (s + mask).softmax(-1)), "mask is added to the scores"),
+        (attend(weights=lambda s, mask: (hide(s, mask)).exp()), "not divided by their sum"),
+        (attend(lambda q: 1, lambda s, mask: hide(s, mask).softmax(-1) / 6**0.5), "√d divides the weights"),
+        (attend(weights=lambda s, mask: (s + (~mask).float() * -math.inf).softmax(-1)), "Some weights are nan"),
+        (attend(weights=lambda s, mask: hide(s, torch.zeros_like(mask)).softmax(-1)), "a row with nothing to look at"),
+        (attend(weights=lambda s, mask: hide(s, mask, -20).softmax(-1)), "nearly. Hidden words still get weights up to"),
         (attend(weights=overflowing), "nearly. With scores in the hundreds"),
         (attend(weights=after), "nearly. With scores in the hundreds"),
         (attend(scale=lambda q: 6**-0.5), "nearly. With other sizes, d = 8 and 7 words"),
-        (attend(weights=lambda s, seen: hide(s, seen.view(2, 1, 1, 4)).softmax(-1)), "nearly. With one picture, 2 heads"),
-        (lambda q, k, seen: (k @ q.mT).softmax(-1), "Places and words have changed places"),
-        (lambda q, k, seen: q @ k, "stops with RuntimeError"),
-        (lambda q, k, seen: q @ k, "q @ k.mT is (B, H, N, S)"),
-        (attend(weights=lambda s, seen: 0 * s), "should sum to 1; those of the first sum to 0.0000"),
-        (attend(weights=lambda s, seen: seen / seen.sum(-1, keepdim=True) + 0 * s), "Of the weights, the number at [0, 0, 0, 0]"),
-        (attend(weights=lambda s, seen: hide(s, seen).softmax(-1)[:, 0]), "The map of weights should have the shape (2, 3, 5, 4)"),
+        (attend(weights=lambda s, mask: hide(s, mask.view(2, 1, 1, 4)).softmax(-1)), "nearly. With one picture, 2 heads"),
+        (lambda q, k, mask: (k @ q.mT).softmax(-1), "Places and words have changed places"),
+        (lambda q, k, mask: q @ k, "stops with RuntimeError"),
+        (lambda q, k, mask: q @ k, "q @ k.mT is (B, H, N, T)"),
+        (attend(weights=lambda s, mask: 0 * s), "should sum to 1; those of the first sum to 0.0000"),
+        (attend(weights=lambda s, mask: mask / mask.sum(-1, keepdim=True) + 0 * s), "Of the weights, the number at [0, 0, 0, 0]"),
+        (attend(weights=lambda s, mask: hide(s, mask).softmax(-1)[:, 0]), "The map of weights should have the shape (2, 3, 5, 4)"),
         (lambda *_: [1.0], "yours is list"),
         (broken, "not yet. Your function stops with ZeroDivisionError"),
     ],

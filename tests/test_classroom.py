@@ -106,6 +106,8 @@ PLANTED = {
     "path in html": (code("1", shown(text_html=f"<a>{SOMEWHERE}</a>")), "code cell 13: a machine's path"),
     "path in code": (code(f"open('{SOMEWHERE}')"), "code cell 13: a machine's path"),
     "placeholder": (code("x = 1  # " + "TO" + "DO"), "is a placeholder"),
+    "gap": (words("It took ⟦minutes⟧ minutes."), "“⟦” is a placeholder"),
+    "marked quote": (words("> [!TIP]\n> **Predict.** What?"), "JupyterLab shows this mark as raw text"),
     "outputs too large": (code("1", printed("much " * 100_000)), "code cell 13: its outputs are 488 KiB, over 400"),
     "outside picture": (words("![a cat](https://example.org/cat.png)"), "is fetched from another host"),
     "outside script": (code("1", shown(text_html="<script src='//example.org/x.js'>")), "is fetched from another host"),

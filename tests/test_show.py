@@ -148,6 +148,22 @@ def test_curve_draws_bands_and_labels() -> None:
     assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 2
 
 
+def test_panels_share_their_x() -> None:
+    x = [1, 2, 3]
+    rows = {"share": {"a": (x, x, [0, 1, 2], [2, 3, 4]), "b": (x, x)}, "loss": {"c": (x, x)}}
+    figure = show.panels(rows, x="images seen", titles=["Up", "Up too"], limits={"share": (0, 9)}, marks={"loss": 2.0})
+    drawn(figure)
+    upper, lower = figure.axes
+    assert upper.get_ylim() == (0, 9) and upper.get_xlim() == lower.get_xlim()
+    assert (upper.get_ylabel(), lower.get_ylabel(), lower.get_xlabel()) == ("share", "loss", "images seen")
+    assert len(upper.lines) == 2 and len(upper.collections) == 1 and upper.get_legend() and not lower.get_legend()
+    assert list(lower.lines[1].get_ydata()) == [2.0, 2.0]
+    with pytest.raises(CourseError, match="1 titles"):
+        show.panels(rows, x="x", titles=["Up"])
+    with pytest.raises(CourseError, match="one length"):
+        show.panels({"y": {"a": (x, [1])}}, x="x", titles=["Up"])
+
+
 def test_to_png(tmp_path) -> None:
     images = pictures(4, 8)
     data = show.to_png(images, tmp_path / "sheet.png", columns=2, scale=3)

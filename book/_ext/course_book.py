@@ -1,4 +1,4 @@
-"""What the book needs beyond its libraries: folded solutions, formulas as written, Mermaid diagrams, docstrings as plain text, edit links."""
+"""What the book needs beyond its libraries: folded solutions, boxes, formulas as written, Mermaid diagrams, docstrings as plain text, edit links."""
 
 from __future__ import annotations
 
@@ -23,6 +23,27 @@ def fold_solutions(app: Sphinx, name: str, source: list[str]) -> None:
             prompts = {"code_prompt_show": "Show solution", "code_prompt_hide": "Hide solution"}
             cell["metadata"]["mystnb"] = {**cell["metadata"].get("mystnb", {}), **prompts}
     source[0] = json.dumps(notebook)
+
+
+def box_quotes(app: Sphinx, doctree: nodes.document) -> None:
+    """Makes a box of each quote that begins with bold words, `> **Predict.** …`, with these words as its title.
+
+    JupyterLab shows such a quote as a quote. A box has the classes `admonition` and `tip`, or `note` for all but "Predict".
+    """
+    for quote in list(doctree.findall(nodes.block_quote)):
+        start = quote.next_node(nodes.paragraph)
+        parts = [part for part in start.children if part.astext()] if start else []  # an empty text may come first
+        if not parts or start is not quote.children[0] or not isinstance(parts[0], nodes.strong):
+            continue
+        title, *rest = parts
+        if rest and isinstance(rest[0], nodes.Text):
+            rest[0] = nodes.Text(rest[0].lstrip())
+        start.children.clear()
+        start.extend(rest)
+        box = nodes.admonition("", classes=["tip" if title.astext().startswith("Predict") else "note"])
+        box += nodes.title("", title.astext().rstrip("."))
+        box += quote.children
+        quote.replace_self(box)
 
 
 def leave_formulas(app: Sphinx, doctree: nodes.document) -> None:
@@ -100,6 +121,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_node(mermaid, html=(visit_mermaid, None), text=(visit_mermaid_text, None))
     app.add_directive("mermaid", Mermaid)
     app.connect("source-read", fold_solutions)
+    app.connect("doctree-read", box_quotes)
     app.connect("doctree-read", leave_formulas)
     app.connect("html-page-context", finish_page, priority=400)
     app.connect("autodoc-process-docstring", plain_docstring, priority=100)

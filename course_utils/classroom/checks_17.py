@@ -24,7 +24,9 @@ def endpoints(answer: Callable[..., Any]) -> str:
     """
     four = torch.tensor([0.2, 0.9, 0.35, 0.6])
     return (
-        _ends(answer, four, (3, 5, 4))  # as many columns as pictures: t may then run along the wrong dimension unseen
+        _ends(
+            answer, four, (3, 5, 4)
+        )  # as many columns as pictures: t may then run along the wrong dimension unnoticed
         or _elsewhere(_ends(answer, torch.tensor([0.7]), (2, 3, 5)), "With a batch of one picture")
         or "right. A place and its velocity say where the line comes from and where it leads."
     )
@@ -132,7 +134,7 @@ def _guided(answer: Callable[..., Any], t: Tensor, g: float) -> str:
     if slip:
         return slip
     batches, twice = list(toy.batches), torch.cat([x, x])
-    without, told = toy(x, t, null), toy(x, t, text)
+    v_null, v_text = toy(x, t, null), toy(x, t, text)
     if isinstance(got, Tensor) and got.shape == twice.shape:
         return f"not yet. The answer still has the doubled batch, {2 * n} rows for {n} pictures: chunk(2) gives the two halves."
     if isinstance(got, Tensor) and got.ndim == 4 and len(got) == 2 * n:
@@ -143,7 +145,7 @@ def _guided(answer: Callable[..., Any], t: Tensor, g: float) -> str:
     def guide(start: Tensor, goal: Tensor, by: float = g) -> Tensor:
         return start + by * (goal - start)
 
-    right = guide(without, told)
+    right = guide(v_null, v_text)
     if _close(got, right):
         if batches == [2 * n]:
             return ""
@@ -163,16 +165,16 @@ def _guided(answer: Callable[..., Any], t: Tensor, g: float) -> str:
         (
             "null and text have changed places, in the formula or in the halves: chunk(2) gives them in the order of "
             "torch.cat, and g leads from the null to the text",
-            guide(told, without),
+            guide(v_text, v_null),
         ),
-        ("this is v_text + g (v_text - v_null), where g = 0 is no guidance; ours starts at v_null", guide(without, told, 1 + g)),
-        ("v_null is missing: this is g times v_text", g * told),
-        ("the difference is missing: g multiplies v_text - v_null, not v_text", without + g * told),
-        ("v_null is not added: g (v_text - v_null) starts from it", g * (told - without)),
-        ("the sign of g is turned: it leads away from the words", guide(without, told, -g)),
-        ("g is not heard: this is v_text", told),
-        ("g and the words are not heard: this is v_null", without),
-        ("g is always 3: use the argument", guide(without, told, 3.0)),
+        ("this is v_text + g (v_text - v_null), where g = 0 is no guidance; ours starts at v_null", guide(v_null, v_text, 1 + g)),
+        ("v_null is missing: this is g times v_text", g * v_text),
+        ("the difference is missing: g multiplies v_text - v_null, not v_text", v_null + g * v_text),
+        ("v_null is not added: g (v_text - v_null) starts from it", g * (v_text - v_null)),
+        ("the sign of g is turned: it leads away from the words", guide(v_null, v_text, -g)),
+        ("g is not heard: this is v_text", v_text),
+        ("g and the words are not heard: this is v_null", v_null),
+        ("g is always 3: use the argument", guide(v_null, v_text, 3.0)),
         (times, guide(null_first[0], null_first[1])),
         (times, guide(text_first[1], text_first[0])),
         (alternate, guide(rows[::2], rows[1::2])),
@@ -187,29 +189,29 @@ def _guided(answer: Callable[..., Any], t: Tensor, g: float) -> str:
 
 
 def attention_map(answer: Callable[..., Any]) -> str:
-    """Whether `answer(q, k, seen)` is softmax(q kᵀ / √d) over the words, with exactly 0 for words that may not be seen.
+    """Whether `answer(q, k, mask)` is softmax(q kᵀ / √d) over the words, with exactly 0 for words that may not be looked at.
 
-    q (B, H, N, d) of N places, k (B, H, S, d) of S words, seen (B, 1, 1, S) bool; the weights are (B, H, N, S).
+    q (B, H, N, d) of N places, k (B, H, T, d) of T words, mask (B, 1, 1, S) bool; the weights are (B, H, N, T).
     """
     q, k = _normal(2, 3, 5, 6), _normal(2, 3, 4, 6, seed=1)
-    seen = torch.tensor([[True, True, True, False], [True, False, True, False]])[:, None, None]
-    hint = "q @ k.mT is (B, H, N, S), and seen (B, 1, 1, S) fits it as it is."
-    got, slip = _call(answer, q.clone(), k.clone(), seen.clone(), wanted="weights (B, H, N, S)", hint=hint)
+    mask = torch.tensor([[True, True, True, False], [True, False, True, False]])[:, None, None]
+    hint = "q @ k.mT is (B, H, N, T), and mask (B, 1, 1, S) fits it as it is."
+    got, slip = _call(answer, q.clone(), k.clone(), mask.clone(), wanted="weights (B, H, N, T)", hint=hint)
     if slip:
         return slip
-    heads, d, raw = q.shape[1], q.shape[3], q @ k.mT  # raw (B, H, N, S)
+    heads, d, raw = q.shape[1], q.shape[3], q @ k.mT  # raw (B, H, N, T)
     if isinstance(got, Tensor) and got.shape == raw.mT.shape:
         return f"not yet. Places and words have changed places: the shape should be {tuple(raw.shape)}, from q @ k.mT."
     if slip := _misshapen(got, raw.shape, "The map of weights"):
         return slip
 
-    def masked(scores: Tensor, keep: Tensor = seen) -> Tensor:
+    def masked(scores: Tensor, keep: Tensor = mask) -> Tensor:
         return scores.masked_fill(~keep, -math.inf).softmax(-1)
 
-    right, may = masked(raw / math.sqrt(d)), seen.expand_as(raw)
+    right, may = masked(raw / math.sqrt(d)), mask.expand_as(raw)
     if _close(got, right):
         if (got[~may] != 0).any():
-            return f"nearly. Unseen words still get weights up to {got[~may].abs().max():.1g}; exactly 0 comes from a score of -inf."
+            return f"nearly. Hidden words still get weights up to {got[~may].abs().max():.1g}; exactly 0 comes from a score of -inf."
         return _other_maps(answer)
     scales = {
         "": 1 / math.sqrt(d),
@@ -222,16 +224,16 @@ def attention_map(answer: Callable[..., Any]) -> str:
         "": masked,
         "the mask is forgotten": lambda scores: scores.softmax(-1),
         "the mask comes after the softmax, so that rows no longer sum to 1: fill the scores before it": lambda scores: (
-            scores.softmax(-1) * seen
+            scores.softmax(-1) * mask
         ),
-        "the mask is inverted: seen is True where a word may be looked at": lambda scores: masked(scores, ~seen),
-        "unseen scores are set to 0, and exp(0) is 1: they need -inf": lambda scores: (scores * seen).softmax(-1),
-        "seen is added to the scores as 0 or 1: fill with -inf where it is False": lambda scores: (
-            scores + seen
+        "the mask is inverted: mask is True where a word may be looked at": lambda scores: masked(scores, ~mask),
+        "hidden scores are set to 0, and exp(0) is 1: they need -inf": lambda scores: (scores * mask).softmax(-1),
+        "mask is added to the scores as 0 or 1: fill with -inf where it is False": lambda scores: (
+            scores + mask
         ).softmax(-1),
-        "the exponentials are not divided by their sum over the words": lambda scores: scores.exp() * seen,
+        "the exponentials are not divided by their sum over the words": lambda scores: scores.exp() * mask,
     }
-    over: dict[str, Callable[[Tensor], Tensor]] = {  # what these give for unseen words depends on the way of masking
+    over: dict[str, Callable[[Tensor], Tensor]] = {  # what these give for hidden words depends on the way of masking
         "the softmax runs over the places: each place shares its attention among the words, dim=-1": lambda scores: (
             scores.softmax(-2)
         ),
@@ -244,7 +246,7 @@ def attention_map(answer: Callable[..., Any]) -> str:
     if got.isnan().any():
         return (
             "not yet. Some weights are nan: 0 times -inf, or a row with nothing to look at. "
-            "Use masked_fill(~seen, -inf) on the scores, then the softmax over the words."
+            "Use masked_fill(~mask, -inf) on the scores, then the softmax over the words."
         )
     if _close(got, masked(raw) / math.sqrt(d)):
         return "not yet. It looks as if √d divides the weights: it must divide the scores, before the softmax."
@@ -260,11 +262,11 @@ def attention_map(answer: Callable[..., Any]) -> str:
 
 def _other_maps(answer: Callable[..., Any]) -> str:
     """What to say of a map that is right once: other sizes follow, and scores that are too large for exp()."""
-    k, seen = _normal(1, 2, 7, 8, seed=1), torch.tensor([True] * 5 + [False] * 2)[None, None, None]
+    k, mask = _normal(1, 2, 7, 8, seed=1), torch.tensor([True] * 5 + [False] * 2)[None, None, None]
     for size in (1, 300):
         q = size * _normal(1, 2, 4, 8)
-        got, slip = _call(answer, q.clone(), k.clone(), seen.clone(), wanted="weights (B, H, N, S)")
-        right = (q @ k.mT / math.sqrt(8)).masked_fill(~seen, -math.inf).softmax(-1)
+        got, slip = _call(answer, q.clone(), k.clone(), mask.clone(), wanted="weights (B, H, N, T)")
+        right = (q @ k.mT / math.sqrt(8)).masked_fill(~mask, -math.inf).softmax(-1)
         if slip := slip or _misshapen(got, right.shape, "The map of weights"):
             return _elsewhere(slip, "With one picture, 2 heads, 4 places, 7 words and d = 8")
         if not _close(got, right, 1e-3) and size == 1:
