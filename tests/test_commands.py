@@ -37,6 +37,8 @@ from course_utils.generators.flow import load_autoencoder
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.measure import judge_data as lessons
 from course_utils.measure import malformed, quality
+from course_utils.measure.judge import Reading
+from course_utils.measure.labels import load_labels
 from course_utils.models import dit as dit_file
 from course_utils.recipes import autoencoder, features, flow, judge, sources
 from course_utils.training import TrainConfig
@@ -239,6 +241,37 @@ def test_evaluate_the_judge(run, measured):
     assert {"exact", "intervals"} <= set(found["after_round_trip"])
     assert set(found["accepted_non_scenes"]) == {"all", *malformed.NAMES, *lessons.NON_SCENES}
     assert 0 <= found["accepted_means_of_64"] <= 1 and found["certain"] == 0.5
+
+
+def test_how_sure_the_judge_must_be_is_chosen_on_one_half_of_the_labels(run, measured, monkeypatch):
+    _, known = load_labels()
+    rows = {i: label for i, label in enumerate(known) if label.half == "choose" and label.answer != "doubtful"}
+
+    def read(self, images):  # right readings: sure at 0.6 where the eye says right, at 0.3 where it says wrong
+        assert self.certain == 0.0 and len(images) == len(rows), "the other half and the doubtful are left alone"
+        return [Reading(parse(v.caption), 0.6 if v.answer == "right" else 0.3) for v in rows.values()]
+
+    monkeypatch.setattr("course_utils.measure.judge.Judge.read", read)
+    found = last_json(run("evaluate", "judge", "--choose", "--json")[1])
+    assert (found["certain"], found["agreement"], found["pictures"]) == (
+        0.6,
+        1.0,
+        len(rows),
+    )  # the strictest that agrees
+    assert read_card("judge")["certain"] == 0.6
+    load_weights("judge", "judge")
+
+
+def test_both_judges_are_held_against_the_labels(measured, monkeypatch):
+    _, known = load_labels()
+    right = [Reading(parse(v.caption) if v.answer != "wrong" else None, 1.0) for v in known]
+    none = [Reading(None, 0.0) for _ in known]
+    monkeypatch.setattr("course_utils.measure.synthesis.SceneFitter.read", lambda self, images: none)
+    found = evaluate.by_eye(argparse.Namespace(read=lambda images: right))
+    for half in ("choose", "report"):
+        a, b = found["judge_a"][half], found["judge_b"][half]
+        assert a["agreement"]["share"] == a["doubtful_accepted"]["share"] == 1.0 and a["wrong_accepted"]["count"] == 0
+        assert b["right_accepted"]["count"] == 0 and b["agreement"]["count"] == b["wrong_accepted"]["of"]
 
 
 def test_evaluate_the_snapshots_of_a_run(run, measured, home):

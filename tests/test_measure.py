@@ -22,7 +22,7 @@ from course_utils.measure.fidelity import Features, frechet_distance, mean_pairw
 from course_utils.measure.intervals import bootstrap, paired_bootstrap, wilson
 from course_utils.measure.judge import Judge, Reading
 from course_utils.measure.judge_quality import calibration, measure_judge, measure_kindness
-from course_utils.measure.quality import ATTRIBUTES, GROUPS, measure, only, prompts_of
+from course_utils.measure.quality import ATTRIBUTES, GROUPS, compare_judges, measure, only, prompts_of
 from course_utils.models.features import FeatureNetwork
 from course_utils.models.judge import JudgeNetwork, splat
 from course_utils.weights import read_card, save_weights
@@ -485,6 +485,27 @@ def quality_of(scene_of, monkeypatch, **options):
 
 def obedient(text: str, seed: int) -> Scenes:
     return fitting(parse(text), seed, 1)
+
+
+def test_where_the_judges_differ_it_is_said():
+    found = compare_judges([True] * 60 + [False] * 500, [True] * 54 + [False] * 46)
+    assert (found["pictures"], found["a"], found["b"]) == (100, 0.6, 0.54)
+    assert found["interval"] == wilson(54, 100) and found["differ"]
+    difference, low, high = found["difference"]
+    assert difference == pytest.approx(0.06) and 0 < low < 0.06 < high < 0.15  # paired: only six pictures differ
+    assert not compare_judges([True] * 100, [True] * 98 + [False] * 2)["differ"]
+
+
+def test_judge_b_reads_the_first_pictures_of_each_group(monkeypatch):
+    seen: list[int] = []
+
+    def read(images):
+        seen.append(len(images))
+        return [Reading(None, 0.0)] * len(images)
+
+    found = quality_of(obedient, monkeypatch, prompts=5, groups=GROUPS[:2], second=SimpleNamespace(read=read), sample=3)
+    assert seen == [3, 3] and found["judge_b"]["one_object"]["a"] == 1.0 and found["judge_b"]["two_objects"]["b"] == 0.0
+    assert all(row["differ"] for row in found["judge_b"].values())
 
 
 def test_a_perfect_generator_is_measured_as_perfect(monkeypatch):
