@@ -110,6 +110,7 @@ def stage(folder: Path, notebooks: Path = ROOT / "notebooks") -> None:
         "generators": generator_table(),
         "attributes": attribute_table(),
         "judge": judge_table(),
+        "eye": eye_table(),
         "commands": (BOOK / "results" / "README.md").read_text(encoding="utf-8").partition("\n\n")[2],
     }
     for path in folder.glob("*.md"):
@@ -224,17 +225,20 @@ def generator_table() -> str:
             f"**{quality['name']}**, {quality['steps']} steps, guidance {quality['guidance']:g}, "
             f"{quality['prompts']} prompts in each group:",
             "",
-            "| prompts | everything right | ceiling |",
-            "| --- | --- | --- |",
+            "| prompts | everything right (judge A) | judge B, on the first of them | judge A on the same | ceiling |",
+            "| --- | --- | --- | --- | --- |",
         ]
         for group, ceiling in quality["ceiling"].items():
-            row = [group.replace("_", " "), share(quality[group], quality["intervals"][group]), share(ceiling)]
+            row = [group.replace("_", " "), share(quality[group], quality["intervals"][group])]
+            both = quality["judge_b"][group]
+            row += [f"{share(both['b'], both['interval'])} of {both['pictures']}", share(both["a"]), share(ceiling)]
             lines.append(f"| {' | '.join(row)} |")
         low, high = quality["intervals"]["fidelity"]
         least, most = quality["intervals"]["diversity"]
         lines += [
             "",
-            "The ceiling is what the judge reads from real pictures that went through the generator's autoencoder.",
+            "The ceiling is what judge A reads from real pictures that went through the generator's autoencoder. Where the judges lie "
+            f"more than 3 points apart on the same pictures, trust neither to the point: {differ(quality)}.",
             "",
             f"Fidelity (a distance: less is better) {quality['fidelity']:.1f} [{low:.1f}, {high:.1f}], "
             f"where real pictures among themselves have {quality['fidelity_floor']:.1f}. "
@@ -243,6 +247,12 @@ def generator_table() -> str:
         ]
         text += "\n".join(lines) + "\n\n"
     return text
+
+
+def differ(quality: dict[str, Any]) -> str:
+    """The groups of prompts on which the judges differ."""
+    names = [name.replace("_", " ") for name, both in quality["judge_b"].items() if both["differ"]]
+    return ", ".join(names) or "here they do so nowhere"
 
 
 def attribute_table() -> str:
@@ -273,6 +283,18 @@ def judge_table() -> str:
     accepted = judge["accepted_non_scenes"] | {"means of 64 fitting scenes": judge["accepted_means_of_64"]}
     lines += [f"| {name.replace('_', ' ')} | {share(value)} |" for name, value in accepted.items()]
     return "\n".join(lines)
+
+
+def eye_table() -> str:
+    """Both judges against the labelled pictures on which nothing was chosen."""
+    lines = ["| of the pictures that the eye calls | judge A accepts | judge B accepts |", "| --- | --- | --- |"]
+    halves = [result("judge")["labels"][name]["report"] for name in ("judge_a", "judge_b")]
+    for answer in ("right", "wrong", "doubtful"):
+        rows = [half[f"{answer}_accepted"] for half in halves]
+        cells = [f"{share(row['share'], row['interval'])} of {row['of']}" for row in rows]
+        lines.append(f"| {answer} | {' | '.join(cells)} |")
+    cells = [f"{share(half['agreement']['share'], half['agreement']['interval'])}" for half in halves]
+    return "\n".join([*lines, f"| agreement, without the doubtful | {' | '.join(cells)} |"])
 
 
 def build(folder: Path, notebooks: Path = ROOT / "notebooks") -> int:

@@ -21,7 +21,7 @@ Velocity = Callable[[Tensor, Tensor], Tensor]  # (x, t (B,)) -> dx/dt
 
 def euler(velocity: Velocity, x: Tensor, steps: int) -> Tensor:
     """x(1) from x(0) by `steps` equal steps x += v Δt; error of order Δt, one evaluation a step."""
-    times = torch.linspace(0, 1, steps + 1, device=x.device)
+    times = torch.linspace(0, 1, steps + 1, device=x.device, dtype=x.dtype)
     for t, following in pairwise(times):
         x = x + (following - t) * velocity(x, t.expand(len(x)))
     return x
@@ -29,7 +29,7 @@ def euler(velocity: Velocity, x: Tensor, steps: int) -> Tensor:
 
 def heun(velocity: Velocity, x: Tensor, steps: int) -> Tensor:
     """x(1) from x(0) by the trapezoidal rule with an Euler step as predictor; error of order Δt², two evaluations a step."""
-    times = torch.linspace(0, 1, steps + 1, device=x.device)
+    times = torch.linspace(0, 1, steps + 1, device=x.device, dtype=x.dtype)
     for t, following in pairwise(times):
         first = velocity(x, t.expand(len(x)))
         second = velocity(x + (following - t) * first, following.expand(len(x)))

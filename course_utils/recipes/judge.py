@@ -7,6 +7,7 @@ import dataclasses
 
 import torch
 
+from course_utils import profile
 from course_utils.measure.judge_data import judge_batches
 from course_utils.models.judge import JudgeNetwork, judge_loss
 from course_utils.recipes import Recipe, only_shapes
@@ -20,8 +21,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
     torch.manual_seed(0)
     model = JudgeNetwork().to(memory_format=torch.channels_last)
     config = TrainConfig(
-        images=240_000,
-        batch_size=64,
+        images=profile.pick(ci=2_000, laptop=240_000, gpu=3_000_000),
+        batch_size=profile.pick(ci=64, laptop=64, gpu=256),
         learning_rate=2e-3,
         warmup_images=6_400,
         decay_fraction=1.0,
