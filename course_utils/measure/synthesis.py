@@ -35,7 +35,7 @@ class Limits:
     residual: float = 0.13
     doubt: float = 0.22
     margin: float = 0.6
-    colour: float = 0.5
+    colour: float = 0.25
     size: float = 0.15
     leftover: float = 1.0
     flaw: float = 1.5
