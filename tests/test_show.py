@@ -1,5 +1,6 @@
 """The display room: crisp sheets, captions that never collide, Chinese without missing glyphs, flipbooks, widgets."""
 
+import asyncio
 import html
 import io
 import re
@@ -17,8 +18,12 @@ from PIL import Image
 
 from course_utils import show
 from course_utils.common import ROOT, CourseError
+from course_utils.generators import load
+from course_utils.measure.judge import Judge
+from course_utils.show import interactive
 from course_utils.show.style import FONT
 from course_utils.worlds.captioned import world
+from course_utils.worlds.captions import parse, remarks
 
 ENGLISH = "a tiny crimson outlined triangle to the left of a large blue striped square on a grey patterned background"
 CHINESE = "一个红色的小圆在蓝色大方块的上面，左边还有一个黄色的大三角形，背景是灰色的棋盘格。"
@@ -207,13 +212,63 @@ def test_prompt_box_draws_and_says_what_went_wrong() -> None:
     draw.click()
     assert len(asked) == 1, "the same request is not drawn twice"
     settings.children[0].value = 7
-    draw.click()
+    assert asked[1:] == [("a circle", 16, 2.0, 7, 2)], "a moved slider draws"
     examples.children[1].click()
-    assert asked[1:] == [("a circle", 16, 2.0, 7, 2), ("一个圆", 16, 2.0, 7, 2)]
+    assert asked[2:] == [("一个圆", 16, 2.0, 7, 2)]
     text.value = ""
     assert "The prompt is empty" in words.value and picture.value == "" and "Traceback" not in words.value
     text.value = "bug"
     assert "ZeroDivisionError: division by zero" in words.value
+
+
+def test_prompt_box_labels_what_was_never_seen_and_begins_at_the_generators_own_settings() -> None:
+    widgets = pytest.importorskip("ipywidgets")
+    asked = []
+
+    class Own:
+        steps, guidance = 8, 3.5
+
+        def __call__(self, prompts, *, steps, guidance, seed, n):
+            asked.append((prompts, steps, guidance))
+            return types.SimpleNamespace(images=pictures(n), seconds=0.5, evaluations=8, warnings=[])
+
+    row = show.prompt_box(Own(), ["a circle"], ["a red heart"]).children[1].children
+    assert [type(part) for part in row] == [widgets.Button, widgets.HTML, widgets.Button]
+    assert "never seen together" in row[1].value
+    row[2].click()
+    assert asked == [("a circle", 8, 3.5), ("a red heart", 8, 3.5)]
+    assert len(show.prompt_box(Own(), ["a circle"], []).children[1].children) == 1
+
+
+def test_sliders_that_are_dragged_draw_once_they_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ipywidgets")
+    monkeypatch.setattr(interactive, "DEBOUNCE", 0.05)
+    asked = []
+
+    def generator(prompts, *, steps, guidance, seed, n):
+        asked.append(seed)
+        return types.SimpleNamespace(images=pictures(n), seconds=0.5, evaluations=8, warnings=[])
+
+    slider = show.prompt_box(generator).children[2].children[0]
+
+    async def drag() -> None:
+        for seed in (1, 2, 3):
+            slider.value = seed
+        assert asked == [0]
+        await asyncio.sleep(0.5)
+
+    asyncio.run(drag())
+    assert asked == [0, 3]
+
+
+def test_examples_of_the_prompt_box_are_what_the_shipped_weights_can_draw() -> None:
+    judge, generator = Judge.load(), load("flow-shapes")
+    for prompt in interactive.EXAMPLES:
+        assert not remarks(prompt), prompt
+        readings = judge.read(generator(prompt, seed=0, n=8).images)
+        assert sum(reading.shows(parse(prompt)) for reading in readings) >= 6, prompt
+    for prompt in interactive.NEVER_SEEN:
+        assert "held out" in remarks(prompt)[0]
 
 
 def looked_for(words: str, *captions: dict) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 import io
@@ -16,12 +17,14 @@ from course_utils.extras import need
 from course_utils.show.pictures import to_png
 from course_utils.show.style import RIGHT, WRONG
 
-EXAMPLES = (
+EXAMPLES = (  # the weights that ship draw these mostly right: tests/test_show.py lets the judge count
     "a small red circle above a large blue square",
-    "two green triangles",
+    "an orange star to the left of a purple circle",
     "一个红色的小圆在蓝色大方块的上面",
-    "左边有一个黄色的星星",
+    "两个蓝色的圆",
 )
+NEVER_SEEN = ("a red heart above a blue square",)  # no training picture shows this colour of this shape
+DEBOUNCE = 0.3  # seconds for which a slider rests before its move is drawn
 # What one move of the slider does: show that picture, hide the others, say its label. No ids, so pages cannot clash.
 _TURN = (
     "const p=this.closest('.flipbook').querySelectorAll('.flipbook-page');"
@@ -78,22 +81,27 @@ def flipbook(frames: Any, labels: Sequence[str], alt: str, *, width: int | None 
 def prompt_box(
     generator: Callable[..., Any],
     examples: Sequence[str] = EXAMPLES,
+    never_seen: Sequence[str] = NEVER_SEEN,
     *,
     n: int = 4,
-    steps: int = 16,
-    guidance: float = 2.0,
 ) -> Any:
-    """A box to type a prompt into, with examples, seed, steps and guidance; the button or the Enter key draws `n` pictures.
+    """A box to type a prompt into, with examples, seed, steps and guidance; it draws `n` pictures.
 
+    The Enter key, the button, an example or a slider that comes to rest draws. Steps and guidance begin at the generator's own.
     `generator(prompts, *, steps, guidance, seed, n)` returns an object with `images` (N, 3, H, W) in [0, 1], `seconds`,
-    `evaluations` and `warnings`. What goes wrong is said in one line under the box, never as a traceback.
+    `evaluations` and `warnings`, which stand under the box, as does what goes wrong, in one line and never as a traceback.
+    never_seen: further examples, whose buttons are labelled as what training never showed together.
     Returns a widget; it needs a running kernel. Raises CourseError if ipywidgets is missing.
     """
     w = need("lab", "ipywidgets")
     wide = w.Layout(width="98%")
     text = w.Text(value=examples[0] if examples else "", placeholder="type a prompt, English or Chinese", layout=wide)
     text.continuous_update = False  # report a prompt when it is finished, not at each key
-    buttons = [w.Button(description=example, tooltip=example, layout=w.Layout(width="auto")) for example in examples]
+    button = lambda prompt: w.Button(description=prompt, tooltip=prompt, layout=w.Layout(width="auto"))  # noqa: E731
+    row = [button(prompt) for prompt in examples]
+    if never_seen:
+        row += [w.HTML("never seen together in training, try it:"), *map(button, never_seen)]
+    steps, guidance = getattr(generator, "steps", 16), getattr(generator, "guidance", 2.0)
     settings = {
         "seed": w.IntSlider(0, 0, 99, description="seed"),
         "steps": w.IntSlider(steps, 1, 50, description="steps"),
@@ -101,9 +109,8 @@ def prompt_box(
     }
     go = w.Button(description="Draw", button_style="primary", icon="paint-brush")
     picture, words = w.HTML(), w.HTML()
-    drawn: list[
-        Any
-    ] = []  # the request of the last picture: the same request draws the same picture, so it is not drawn again
+    drawn: list[Any] = []  # the request of the last picture; the same request would draw the same picture
+    waiting: list[asyncio.TimerHandle] = []
 
     def draw(_: Any = None) -> None:
         request = {"prompts": text.value, "n": n, **{name: slider.value for name, slider in settings.items()}}
@@ -128,13 +135,24 @@ def prompt_box(
         text.value = button.description  # a new value draws
         draw()
 
+    def moved(_: Any) -> None:
+        while waiting:
+            waiting.pop().cancel()
+        try:
+            waiting.append(asyncio.get_running_loop().call_later(DEBOUNCE, draw))
+        except RuntimeError:  # no loop, so nothing to wait with
+            draw()
+
     go.on_click(draw)
     text.observe(draw, "value")
-    for button in buttons:
-        button.on_click(choose)
+    for slider in settings.values():
+        slider.observe(moved, "value")
+    for part in row:
+        if isinstance(part, w.Button):
+            part.on_click(choose)
     draw()
     wrap = w.Layout(flex_flow="row wrap")
-    return w.VBox([text, w.Box(buttons, layout=wrap), w.Box([*settings.values(), go], layout=wrap), words, picture])
+    return w.VBox([text, w.Box(row, layout=wrap), w.Box([*settings.values(), go], layout=wrap), words, picture])
 
 
 def explore(
