@@ -23,7 +23,7 @@ from course_utils.worlds.captions import training_caption, word_list
 from course_utils.worlds.scenes import SEEDS, scenes
 
 GAIN = 0.8  # of the noise in `awake`
-AUTOENCODER = AutoencoderConfig(channels=(4, 8), latent_channels=3)
+AUTOENCODER = AutoencoderConfig(channels=(4, 8), depth=(1, 1), decoder_depth=(2, 2), latent_channels=3)
 JUDGE = JudgeConfig(channels=(16, 32), depth=1)
 FEATURES = FeaturesConfig(channels=(4, 8, 8), features=8, projection=16)
 

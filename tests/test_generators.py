@@ -453,7 +453,8 @@ def test_the_shipped_generator_draws_what_it_is_told(prompt):
     shipped("judge")
     pictures = load(shipped("flow-shapes").name, "cpu")(prompt, n=8, strict=True)
     readings = Judge.load().read(pictures.images)
-    assert sum(reading.shows(parse(prompt)) for reading in readings) >= 5
+    # Judge A, which refuses misshapen things, accepts about half of such pairs; of a deaf generator's it would accept none.
+    assert sum(reading.shows(parse(prompt)) for reading in readings) >= 2
     assert (pictures.images[0] - pictures.images[1:]).abs().mean((1, 2, 3)).min() > 0.02  # eight different pictures
 
 

