@@ -96,11 +96,18 @@ ifneq ($(shell cat $(VENV)/.made 2>/dev/null),$(CURDIR))
 .PHONY: $(VENV)/.made
 endif
 
+# Only what make has made is emptied to be made anew: .begun says so also of what was interrupted.
 $(VENV)/.made:
+	@if [ -L $(VENV:/=) ] || { [ -e $(VENV) ] && [ ! -e $(VENV)/.begun ] && [ ! -e $(VENV)/.made ]; }; then \
+		echo "$(VENV) is a link, or an environment that make has not made, and would be emptied: remove it," >&2; \
+		echo "or let make use another folder: make lab VENV=_build/venv" >&2; \
+		exit 1; \
+	fi
 	@for python in $(PYTHON); do \
 		if "$$python" -c '$(FITS)' 2>/dev/null; then \
 			echo "Making $(VENV) with $$("$$python" --version) ($$python)"; \
-			"$$python" -m venv --clear $(VENV) && echo '$(CURDIR)' > $@; exit; \
+			rm -rf $(VENV) && mkdir -p $(VENV) && touch $(VENV)/.begun && \
+			"$$python" -m venv $(VENV) && echo '$(CURDIR)' > $@; exit; \
 		fi; \
 	done; \
 	echo "No fitting Python among: $(PYTHON). The course needs Python 3.11, 3.12 or 3.13 with its module venv" >&2; \

@@ -16,7 +16,7 @@ import importlib
 import os
 import sys
 
-from course_utils.common import CourseError
+from course_utils.common import FULL, CourseError
 from course_utils.extras import missing
 
 COMMANDS = {  # name: (module, what it does)
@@ -80,8 +80,18 @@ def main(argv: list[str] | None = None) -> int:
         fail("stopped by Ctrl-C.")
         return 130
     except BrokenPipeError:  # the reader of our output has left, as in `… | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_stdout()
         return 1
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        forget_stdout()  # it may be what is full, as in `… > file`
+        return fail(f"{error.strerror}; free some space or lift the limit, and run it again.")
+
+
+def forget_stdout() -> None:
+    """What is still to be printed goes nowhere: the interpreter would try once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(sentence: str) -> int:
@@ -91,6 +101,8 @@ def fail(sentence: str) -> int:
 
 
 if __name__ == "__main__":
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  closed by who called us
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):  # a console without Chinese shows \u4e00 instead of stopping
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(main())

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from course_utils.common import DATA, course_home, sha256
+from course_utils.common import DATA, CourseError, course_home, sha256
 
 GIB = 2**30
 
@@ -101,7 +101,10 @@ def check_memory() -> tuple[str, str, str]:
 
 def check_disk() -> tuple[str, str, str]:
     """COURSE_HOME, where checkpoints and downloads go, can be written and has room."""
-    home = course_home()
+    try:
+        home = course_home()
+    except CourseError:
+        return fail("no home directory", "Name a folder of yours: export COURSE_HOME=FOLDER")
     there = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=there):

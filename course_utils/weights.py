@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_type_hints
 import torch
 from torch import Tensor
 
-from course_utils.common import DATA, CourseError, atomic_path, course_home, sha256
+from course_utils.common import DATA, CourseError, atomic_path, course_home, sha256, typed_path
 from course_utils.loaded import record_loaded
 
 C = TypeVar("C")
@@ -42,11 +42,15 @@ class Weights:
 
 def weights_folder(name: str | Path) -> Path:
     """The folder of these weights: `data/weights/NAME`, else `COURSE_HOME/weights/NAME`, else NAME as a path itself."""
-    tried = [DATA / "weights" / str(name), course_home() / "weights" / str(name), Path(name)]
+    tried = (
+        lambda: DATA / "weights" / str(name),
+        lambda: course_home() / "weights" / str(name),  # asked for second: what ships needs no home
+        lambda: typed_path(name),
+    )
     for folder in tried:
-        with contextlib.suppress(OSError):  # such as a name that is too long
-            if (folder / "card.json").is_file():
-                return folder
+        with contextlib.suppress(OSError, CourseError):  # such as a name that is too long, or no home
+            if (folder() / "card.json").is_file():
+                return folder()
     shipped = sorted(p.parent.name for p in (DATA / "weights").glob("*/card.json"))
     raise CourseError(
         f"There are no weights called {str(name)!r}; give one of {', '.join(shipped) or 'those in data/weights'}, or a "

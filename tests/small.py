@@ -106,7 +106,7 @@ def features_weights(folder: Path) -> Path:
     return save_weights(folder, {"features": FeatureNetwork(FEATURES).state_dict()}, card)
 
 
-def autoencoder_weights(folder: Path) -> Path:
-    torch.manual_seed(4)
+def autoencoder_weights(folder: Path, seed: int = 4) -> Path:
+    torch.manual_seed(seed)
     card = {"kind": "autoencoder", "config": dataclasses.asdict(AUTOENCODER)}
     return save_weights(folder, {"autoencoder": Autoencoder(AUTOENCODER).state_dict()}, card)

@@ -113,6 +113,20 @@ def test_output_that_nobody_reads_is_no_crash() -> None:
     assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_no_crash(unbuffered: str) -> None:
+    said = {}
+    for where in ("/dev/full", "&-"):
+        code = f"'{sys.executable}' -m course_utils student 00 --out \"$OUT\" >{where}"
+        env = {**os.environ, "PYTHONUNBUFFERED": unbuffered, "OUT": os.environ["COURSE_HOME"] + "/student"}
+        done = subprocess.run(code, shell=True, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+        said[where] = (done.returncode, done.stderr)
+    assert said["&-"] == (0, "")  # nobody wants to read it
+    if os.path.exists("/dev/full"):
+        assert said["/dev/full"][0] == 2 and said["/dev/full"][1].startswith("error: No space left on device;")
+        assert len(said["/dev/full"][1].splitlines()) == 1
+
+
 def test_need_imports_or_names_the_extra() -> None:
     assert need("lab", "json.decoder") is sys.modules["json.decoder"]
     with pytest.raises(CourseError, match=r"no_such_package_here .*extra 'lab': pip install -e '\.\[lab\]'"):

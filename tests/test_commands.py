@@ -29,8 +29,8 @@ from small import (
 )
 
 import course_utils.commands.evaluate as evaluate
-import course_utils.commands.train as training
 from course_utils.__main__ import main
+from course_utils.commands import cards, train, train_all, train_one
 from course_utils.common import ROOT
 from course_utils.generators import load
 from course_utils.generators.flow import load_autoencoder
@@ -56,6 +56,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty COURSE_HOME, and nothing that ships."""
     monkeypatch.setattr("course_utils.weights.DATA", tmp_path / "data")
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
 
@@ -284,6 +285,22 @@ def test_evaluate_the_snapshots_of_a_run(run, measured, home):
     assert {"all", "one_object", "two_objects", "three_objects", "intervals"} <= set(rows[0])
 
 
+@pytest.mark.parametrize("words", [["--quick"], ["--snapshots", "mine"]], ids=str)
+def test_a_result_is_written_before_it_is_printed(measured, monkeypatch, words):
+    flow_weights(measured.parent / "runs" / "mine" / "snapshots" / "000000064")
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    args = parser.parse_args(["flow-shapes", "--prompts", "2", "--steps", "1", "--out=~/result.json", *words])
+
+    def nobody_reads(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", nobody_reads)
+    with pytest.raises(BrokenPipeError):
+        evaluate.main(args)
+    assert json.loads(Path("~/result.json").expanduser().read_text())["all"] >= 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -292,10 +309,17 @@ def test_evaluate_the_snapshots_of_a_run(run, measured, home):
         (["flow-shapes", "--prompts", "0"], "--prompts"),
         (["flow-shapes", "--steps", "0", "--prompts", "2"], "steps"),
         (["flow-shapes", "--snapshots", "no-run"], "no-run"),
+        (["flow-folder"], "a judge for the world shapes only"),
+        (["flow-folder", "--choose"], "a judge for the world shapes only"),
+        (["flow-shapes", "--snapshots", "mine"], "a judge for the world shapes only"),
+        (["judge", "--steps", "4"], "--steps"),
+        (["judge", "--guidance", "2"], "--guidance"),
     ],
     ids=str,
 )
 def test_what_cannot_be_evaluated_is_one_sentence(run, measured, words, said):
+    flow_weights(measured / "flow-folder", world="folder")
+    flow_weights(measured.parent / "runs" / "mine" / "snapshots" / "000000064", world="folder")
     assert said in one_sentence(*run("evaluate", *words))
 
 
@@ -324,7 +348,7 @@ def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tokenizer = sources.Source.tokenizer
     monkeypatch.setattr(sources.Source, "tokenizer", lambda self: tokenizer(self, 400, 768))
     monkeypatch.setattr(flow, "KEPT", 24)
-    monkeypatch.setattr(training, "TensorBoard", training.ProgressBar)  # spares its import
+    monkeypatch.setattr(train_one, "TensorBoard", train_one.ProgressBar)  # spares its import
     autoencoder_weights(home / "weights" / "autoencoder-shapes")
     torch.set_num_threads(1)
     return home
@@ -406,6 +430,35 @@ def test_a_run_that_was_killed_or_stopped_or_damaged_ends_the_same(run, tiny, mo
     assert same(tensors(Path("stopped")), unbroken)
 
 
+def test_a_home_that_is_none_is_said_before_training(run, tiny, monkeypatch):
+    monkeypatch.setattr(flow, "recipe", lambda args: pytest.fail("it is prepared all the same"))
+    Path("file").touch()
+    monkeypatch.setenv("COURSE_HOME", "file")
+    assert "Cannot write file: " in one_sentence(*run("train", "flow"))
+    monkeypatch.delenv("COURSE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["no such user"])
+    assert "set COURSE_HOME" in one_sentence(*run("train", "flow"))
+
+
+def test_shipped_weights_need_no_home(run, tmp_path, home, monkeypatch):
+    flow_weights(tmp_path / "data" / "weights" / "flow-shapes")
+    for name in ("COURSE_HOME", "HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["no such user"])
+    assert run("draw", CIRCLE)[0] == 0 and Path("picture.png").is_file()
+    assert "no weights called 'other'" in one_sentence(*run("draw", CIRCLE, "--name", "other"))
+
+
+def test_a_tilde_is_home_wherever_it_stands(run, home, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_HOME", "~/course")
+    flow_weights(tmp_path / "me" / "course" / "weights" / "flow-shapes")
+    flow_weights(tmp_path / "me" / "mine")
+    assert run("draw", CIRCLE, "--out=~/a.png")[0] == 0
+    assert run("draw", CIRCLE, "--name=~/mine", "--out=~/b.png")[0] == 0
+    assert sorted(os.listdir(tmp_path / "me")) == ["a.png", "b.png", "course", "mine"] and not Path("~").exists()
+
+
 def test_when_every_checkpoint_is_damaged(run, tiny):
     assert run("train", "flow", *IMAGES)[0] == 0
     for path in (tiny / "runs" / "flow-shapes").glob("*.pt"):
@@ -424,7 +477,7 @@ def test_train_goes_on_from_weights(run, tiny):
     assert read_card("more")["tokenizer"] == read_card("base")["tokenizer"]
     assert "no-such" in one_sentence(*run("train", "flow", *IMAGES, "--init", "no-such"))
     assert "'autoencoder'" in one_sentence(*run("train", "flow", *IMAGES, "--init", "autoencoder-shapes"))
-    assert "--space latents" in one_sentence(*run("train", "flow", *IMAGES, "--init", "base", "--space", "pixels"))
+    assert "--space latents" in one_sentence(*run("train", "flow", *IMAGES[2:], "--init", "base", "--space", "pixels"))
 
 
 def test_what_is_inside_the_generator_is_enough_to_train(run, tiny):
@@ -446,7 +499,7 @@ def test_what_is_inside_the_generator_is_enough_to_train(run, tiny):
 def test_another_model_in_the_same_run_is_refused(run, tiny):
     assert run("train", "flow", *IMAGES, "--run", "mine")[0] == 0
     assert "batch_size" in one_sentence(*run("train", "flow", *IMAGES, "--batch-size", 8, "--run", "mine"))
-    assert run("train", "flow", *IMAGES, "--space", "pixels", "--run", "mine")[0] == 2
+    assert "autoencoder = " in one_sentence(*run("train", "flow", *IMAGES[2:], "--space", "pixels", "--run", "mine"))
 
 
 def test_train_on_ones_own_pictures(run, tiny):
@@ -469,6 +522,64 @@ def test_train_on_ones_own_pictures(run, tiny):
     assert "no folder" in one_sentence(*run("train", "flow", "--world", "folder", "--path", tiny / "nothing"))
     assert "shapes only" in one_sentence(*run("train", "judge", "--world", "folder", "--path", folder))
     assert "--world folder" in one_sentence(*run("train", "flow", "--path", folder))
+
+
+def walls(folder: Path, second: str = "blue", captions: dict[int, str] | None = None) -> Path:
+    """Twenty pictures of a red wall and twenty of another; their names are always the same, and so are their sizes in bytes."""
+    folder.mkdir()
+    for i in range(40):
+        Image.new("RGB", (40, 50), ("red", second)[i % 2]).save(folder / f"a wall {i}.bmp")
+    for i, caption in (captions or {}).items():
+        (folder / f"a wall {i}.txt").write_text(caption, encoding="utf-8")
+    return folder
+
+
+def test_a_run_goes_on_only_with_the_same_pictures(run, tiny):
+    words = ["train", "autoencoder", "--world", "folder", "--images", 32, "--precision", "fp32", "--path"]
+    blue, green = walls(tiny / "blue"), walls(tiny / "green", "green")
+    assert run(*words, blue)[0] == 0
+    weights = tiny / "weights" / "autoencoder-folder"
+    before = {path: path.read_bytes() for path in weights.iterdir()}
+    said = one_sentence(*run(*words, green))
+    assert "data = '3" in said and "--restart" in said and "--run" in said
+    assert before == {path: path.read_bytes() for path in weights.iterdir()}  # and the card still says blue
+    with Image.open(blue / "a wall 7.bmp") as image:
+        image.putpixel((20, 20), (0, 0, 200))
+        image.save(blue / "a wall 7.bmp")
+    assert "data = '3" in one_sentence(*run(*words, blue))
+    (tiny / "elsewhere").mkdir()
+    moved = walls(tiny / "elsewhere" / "blue", captions={3: "other words, of which it knows nothing"})
+    assert run(*words, moved)[0] == 0  # the same pictures in another place
+    assert run(*words, green, "--restart")[0] == 0
+    assert read_card("autoencoder-folder")["command"].endswith("--path green --restart".removesuffix(" --restart"))
+
+
+def test_a_run_goes_on_only_with_the_same_captions_autoencoder_and_start(run, tiny):
+    base = flow_weights(tiny / "weights" / "base")
+    for name, seed in (("autoencoder-folder", 4), ("other", 5)):
+        autoencoder_weights(tiny / "weights" / name, seed)
+    words = ["train", "flow", "--world", "folder", "--images", 32, "--precision", "fp32"]
+    one, two = walls(tiny / "one"), walls(tiny / "two", captions={0: "a wall at night"})
+    assert run(*words, "--path", one)[0] == 0
+    assert run(*words, "--path", one)[0] == 0
+    assert "with captions" in one_sentence(*run(*words, "--path", two))
+    assert "init = None" in one_sentence(*run(*words, "--path", one, "--init", base))
+    (tiny / "weights" / "autoencoder-folder").rename(tiny / "kept")
+    (tiny / "weights" / "other").rename(tiny / "weights" / "autoencoder-folder")
+    assert "autoencoder = " in one_sentence(*run(*words, "--path", one))
+    assert run(*words, "--path", one, "--restart")[0] == 0
+
+
+def test_captions_that_are_cut_are_counted(run, tiny):
+    long = "a wall " + " ".join(f"behind wall {i}" for i in range(60))
+    walls(tiny / "walls", captions={0: long, 1: long + " again", 3: "short"})
+    autoencoder_weights(tiny / "weights" / "autoencoder-folder")
+    code, out, err = run("train", "flow", "--world", "folder", "--path", tiny / "walls", "--images", 16)
+    assert code == 0, err
+    found = [line for line in out.splitlines() if "captions cut" in line]
+    assert len(found) == 1 and "2 of 4 different" in found[0] and "64 tokens" in found[0] and "wall 59" not in found[0]
+    unread = re.search("“(.*)…” at its end", found[0])[1]
+    assert unread in long and unread in one_sentence(*run("draw", long, "--name", "flow-folder"))
 
 
 def test_train_on_grey_pictures_in_pixels(run, tiny):
@@ -504,13 +615,13 @@ def test_train_all_makes_what_ships_once(run, tiny, monkeypatch):
     assert run(*words)[0] == 0
     assert before == [Path("ours", name, "model.safetensors").read_bytes() for name in SHIPS.values()]
     Path("file").write_text("")
-    assert "give another --out" in one_sentence(*run(*words[:-4], "--out", "file", "--device", "cpu"))
+    assert "Cannot write file" in one_sentence(*run(*words[:-4], "--out", "file", "--device", "cpu"))
 
 
 def test_train_all_chooses_measures_and_draws(tiny, measured, monkeypatch):
     monkeypatch.setattr(quality, "GROUPS", quality.GROUPS[:2])
     weights = flow_weights(tiny / "weights" / "mine", sampler={"steps": 1, "guidance": 7.0, "solver": "euler"})
-    training.measure_one(weights, argparse.Namespace(prompts=5, device="cpu"))
+    train_all.measure_one(weights, argparse.Namespace(prompts=5, device="cpu"))
     card = read_card(weights)
     assert card["sampler"]["guidance"] in evaluate.GUIDANCES and card["sampler"]["steps"] == 1
     assert card["quality"]["prompts"] == 5 and "judge_b" not in card["quality"]
@@ -538,15 +649,23 @@ def test_minutes_become_a_goal_that_is_kept(run, tiny):
 
 
 def test_a_command_in_a_card_says_what_was_asked_and_nothing_of_the_machine():
-    words = "--seed 3 --out here --run=mine --images=9 --device cpu --restart --out=there --path".split()
-    assert training.command("flow", [*words, "my pictures"]) == (
-        "python -m course_utils train flow --seed 3 --images=9 --path 'my pictures'"
-    )
+    words = "--seed 3 --out here --run=mine --images=9 --device cpu --restart --out=there --init=/some/where/base --path".split()
+    for typed in ("my pictures", "/some/where/my pictures/", "~/my pictures", "../me/my pictures"):
+        assert cards.command("flow", [*words, typed]) == (
+            "python -m course_utils train flow --seed 3 --images=9 --init base --path 'my pictures'"
+        )
+
+
+def test_an_option_that_is_cut_short_is_none(run, tiny):
+    """Else a card would not know `--pa` for `--path`, and would keep what it names."""
+    for words in (["--pa", "x"], ["--imag", 9]):
+        code, _, err = run("train", "flow", *words)
+        assert code == 2 and "unrecognized arguments" in err
 
 
 def test_the_commands_that_our_pages_name_are_there():
     parser = argparse.ArgumentParser()
-    training.add_arguments(parser)
+    train.add_arguments(parser)
     pages = ["README.md", "book/own_pictures.md"]
     lines = [line for page in pages for line in (ROOT / page).read_text(encoding="utf-8").splitlines()]
     found = [line.partition("#")[0].split() for line in lines if line.startswith("python -m course_utils train ")]
@@ -571,7 +690,7 @@ def test_help_says_what_each_option_does(run, words):
 
 def flow_recipe(*words: object):
     parser = argparse.ArgumentParser()
-    training.add_arguments(parser)
+    train.add_arguments(parser)
     return flow.recipe(parser.parse_args(["flow", "--device", "cpu", *map(str, words)]))
 
 
@@ -617,9 +736,22 @@ def test_a_run_with_workers_is_the_run_without(run, tiny, monkeypatch):
         (["flow", "--batch-size", "64", "--accumulate", "5"], "accumulate"),
         (["flow", "--learning-rate", "-1"], "learning_rate"),
         (["flow", "--device", "toaster"], "toaster"),
+        (["flow", "--space", "pixels", "--scenes", "24"], "--scenes"),
+        (["flow", "--path", "file"], "--world folder"),
+        (["flow", "--world", "digits", "--path", "file"], "--path"),
+        (["autoencoder", "--world", "emoji", "--path", "file"], "--path"),
+        (["flow", "--path", ""], "no name of a file"),
+        (["flow", "--out", "a\0b"], "no name of a file"),
+        (["flow", "--out=~nobody-of-this-name/x"], "no name of a file"),
+        (["flow", "--out", "file"], "Cannot write file"),
+        (["flow", "--out", "file/below"], "file is no folder"),
+        (["all", "--out", "file"], "Cannot write file"),
+        (["flow", "--run", "../other"], "--run"),
+        (["flow", "--run", ""], "--run"),
     ],
     ids=str,
 )
 def test_what_cannot_be_trained_is_one_sentence(run, tiny, words, said):
+    Path("file").touch()
     assert said in one_sentence(*run("train", *words))
     assert not (tiny / "weights" / "flow-shapes").exists()

@@ -172,3 +172,11 @@ def test_no_weights_at_all_is_a_failure(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(doctor, "DATA", tmp_path)
     level, _, remedy = doctor.check_weights()
     assert level == "FAIL" and "git checkout -- data/weights" in remedy
+
+
+def test_no_home_directory_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COURSE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["no such user"])
+    level, found, remedy = doctor.check_disk()
+    assert level == "FAIL" and "home" in found and "COURSE_HOME" in remedy

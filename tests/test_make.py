@@ -125,6 +125,28 @@ def test_a_moved_environment_is_made_anew(make: Make) -> None:
     assert [words[:2] for words in make.calls()] == [["-m", "venv"], ["-m", "pip"], ["-m", "course_utils"]]
 
 
+@pytest.mark.parametrize("made", [None, "/somewhere else/words-to-pixels\n"], ids=["by others", "by make elsewhere"])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_linked_environment_is_not_emptied(make: Make, made: str | None, slash: str) -> None:
+    theirs = make.folder / "theirs"
+    theirs.mkdir()
+    (theirs / "precious").touch()
+    if made:
+        (theirs / ".made").write_text(made)
+    (make.folder / "venv").symlink_to(theirs)
+    before = sorted(theirs.iterdir())
+    text = make("draw", "PROMPT=x", f"VENV={make.folder}/venv{slash}", code=2)
+    assert "is a link" in text and "VENV=" in text
+    assert sorted(theirs.iterdir()) == before and make.calls() == []
+
+
+def test_an_environment_of_somebody_else_is_not_emptied(make: Make) -> None:
+    (make.folder / "venv").mkdir()
+    (make.folder / "venv" / "pyvenv.cfg").touch()
+    assert "make has not made" in make("draw", "PROMPT=x", code=2)
+    assert make.calls() == [] and (make.folder / "venv" / "pyvenv.cfg").exists()
+
+
 @pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])
 def test_a_change_of_the_dependencies_installs_again(make: Make, changed: str) -> None:
     make("lab")

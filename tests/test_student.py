@@ -45,6 +45,12 @@ def test_the_lessons_themselves_are_not_overwritten() -> None:
         student.write(LESSONS, run.NOTEBOOKS)
 
 
+def test_a_file_where_the_folder_should_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CourseError, match="Cannot write .*file"):
+        student.write(LESSONS[:1], tmp_path / "file")
+
+
 def test_a_text_that_belongs_to_a_solution_goes_too(tmp_path: Path) -> None:
     cells = [
         {"cell_type": "markdown", "id": "a", "source": "# A", "metadata": {}},

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -244,14 +245,18 @@ def test_a_batch_that_is_not_finite_is_skipped():
         points, values = sine(position, n, generator)
         return points if position != 320 else points * math.inf, values
 
-    for batches in (some_bad, bad_inside):
+    def bad_loss(model, batch):  # with a gradient that is finite
+        value, details = square(model, batch)
+        return value + torch.where((batch[0][0] == sine(320, 1, torch.Generator())[0][0]).all(), math.inf, 0.0), details
+
+    for loss, batches in ((square, some_bad), (square, bad_inside), (bad_loss, sine)):
         seen = []
 
         def remember(state, seen=seen):
             seen.append({name: value.clone() for name, value in state.model.state_dict().items()})
 
         remember.every_images = 0
-        result = train(network(0), square, batches, config(640, log_every_images=32), callbacks=[remember])
+        result = train(network(0), loss, batches, config(640, log_every_images=32), callbacks=[remember])
         assert all(torch.equal(seen[9][name], seen[10][name]) for name in seen[9])
         assert not torch.equal(seen[10]["0.weight"], seen[11]["0.weight"])
         assert all(value.isfinite().all() for value in weights(result).values())
@@ -303,11 +308,50 @@ def test_kill_9_at_any_step_and_the_run_goes_on_exactly(tmp_path, unbroken):
     assert log_of(tmp_path) == result.history
     assert without_times(result.history) == without_times(unbroken.history)
     assert [line["images"] for line in result.history] == [320, 640, 960, 1280, 1600]
-    assert sorted(path.name[:12] for path in tmp_path.iterdir()) == ["000000001440", "000000001600", "log.jsonl"]
+    assert sorted(path.name[:12] for path in tmp_path.iterdir()) == [
+        "000000001440",
+        "000000001600",
+        "lock",
+        "log.jsonl",
+    ]
     again = train(
         network(), noisy_square, None, config(accumulate=2), folder=tmp_path
     )  # already done: asks for no data
     assert_same(again, unbroken)
+
+
+def test_two_trainings_in_one_folder_are_one_and_a_sentence(tmp_path, unbroken):
+    code = f"import test_training as t; t.run_until_it_may_end({str(tmp_path)!r})"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    first = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent, env=environment)
+    try:
+        while not (tmp_path / "waits").exists():
+            assert first.poll() is None
+            time.sleep(0.1)
+        before = sorted(tmp_path.iterdir())
+        for resume in (True, False):
+            with pytest.raises(CourseError, match=f"Another training is at work in {tmp_path}"):
+                train(network(), noisy_square, None, config(accumulate=2), folder=tmp_path, resume=resume)
+        assert sorted(tmp_path.iterdir()) == before
+    finally:
+        first.kill()
+        first.wait()
+    result = train(network(), noisy_square, noisy_sine, config(accumulate=2), folder=tmp_path)  # the lock died with it
+    assert_same(result, unbroken)
+
+
+def run_until_it_may_end(folder):
+    """Trains until image 500, says so by a file, and waits."""
+    torch.set_num_threads(1)
+    stopping = stop_at(500, lambda: (Path(folder, "waits").touch(), time.sleep(600)))
+    train(network(), noisy_square, stopping, config(accumulate=2), folder=folder)
+
+
+def test_a_folder_that_cannot_be_one_is_said_before_training(tmp_path):
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path / "file", tmp_path / "file" / "below", "a\0b", ""):
+        with pytest.raises(CourseError, match=r"Cannot write|is no name"):
+            train(network(), noisy_square, None, config(), folder=wrong)  # asks for no data
 
 
 def run_until_killed(folder, where):
@@ -409,7 +453,7 @@ def test_a_file_size_limit_leaves_nothing_half_written(tmp_path):
             train(network(), noisy_square, stopping, config(), folder=tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert [path.name[:12] for path in sorted(tmp_path.iterdir())] == ["000000000160", "log.jsonl"]
+    assert [path.name[:12] for path in sorted(tmp_path.iterdir())] == ["000000000160", "lock", "log.jsonl"]
     assert load_weights(tmp_path)["0.weight"].shape == (32, 2)
 
 

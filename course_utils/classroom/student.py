@@ -9,7 +9,7 @@ from pathlib import Path
 
 from course_utils.classroom.run import NOTEBOOKS, find
 from course_utils.classroom.tidy import Notebook, dump, read, tags, without_outputs
-from course_utils.common import ROOT, CourseError, atomic_path
+from course_utils.common import ROOT, CourseError, atomic_path, typed_path
 
 OUT = ROOT / "_build" / "student"
 
@@ -22,7 +22,7 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command `student`."""
     parser.add_argument("lessons", nargs="*", metavar="NN", help="lesson numbers, or notebook files (default: all)")
-    parser.add_argument("--out", type=Path, default=OUT, help="the folder to write to (default: _build/student)")
+    parser.add_argument("--out", type=typed_path, default=OUT, help="the folder to write to (default: _build/student)")
     parser.epilog = EXAMPLES
 
 
@@ -45,11 +45,10 @@ def student(notebook: Notebook) -> Notebook:
 def write(paths: Sequence[Path], folder: Path) -> list[Path]:
     """Writes the student edition of these lessons into `folder`; returns its files.
 
-    Raises CourseError if the folder is the lessons' own.
+    Raises CourseError if the folder is the lessons' own, or cannot be written to.
     """
     if folder.resolve() == NOTEBOOKS.resolve():
         raise CourseError("The student edition would overwrite the lessons; choose another folder.")
-    folder.mkdir(parents=True, exist_ok=True)
     for path in paths:
         with atomic_path(folder / path.name) as part:
             part.write_text(dump(student(read(path))), encoding="utf-8")

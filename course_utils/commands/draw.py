@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from course_utils.common import CourseError
+from course_utils.common import CourseError, typed_path
 
 EXAMPLES = """examples:
   python -m course_utils draw "a small red circle above a large blue square" --out circle.png
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("prompt", nargs="+", help="what to draw, each prompt in quotes")
     parser.add_argument(
-        "--out", type=Path, default=Path("picture.png"), help="the file to write (default: %(default)s)"
+        "--out", type=typed_path, default=Path("picture.png"), help="the file to write (default: %(default)s)"
     )
     parser.add_argument(
         "--name", default="flow-shapes", help="weights: a shipped name or a folder (default: %(default)s)"

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_utils.common import CourseError, atomic_path
+from course_utils.common import CourseError, atomic_path, typed_path
 from course_utils.generators.base import FAMILIES
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--snapshots", metavar="RUN", help="instead measure every snapshot of this training run, quickly"
     )
-    parser.add_argument("--out", type=Path, help="also write the result there (with --snapshots one line for each)")
+    parser.add_argument(
+        "--out", type=typed_path, help="also write the result there (with --snapshots one line for each)"
+    )
     parser.add_argument("--update-card", action="store_true", help="write the result into the weights' card")
     parser.add_argument("--device", help='"cpu" or "cuda" (default: cuda if there is one)')
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON, last")
@@ -61,10 +63,11 @@ def main(args: argparse.Namespace) -> None:
         raise CourseError(f"--prompts is {args.prompts}; it must be at least 1.")
     if args.snapshots:
         rows = curve(args)
-        write(args.out, "".join(json.dumps(row) + "\n" for row in rows))
         print(json.dumps(rows[-1]) if args.json else f"measured {len(rows)} snapshots")
         return
-    kind = read_card(args.name).get("kind")
+    card = read_card(args.name)
+    kind = card.get("kind")
+    check(args, card)
     if kind == "judge":
         result = choose_certainty(args) if args.choose else judge_result(args)
     elif kind in FAMILIES:
@@ -78,6 +81,19 @@ def main(args: argparse.Namespace) -> None:
     if args.update_card:
         write_card(weights_folder(args.name), {**read_card(args.name), "quality": result})
     print(json.dumps(result, ensure_ascii=False) if args.json else readable(result))
+
+
+def check(args: argparse.Namespace, card: dict[str, Any]) -> None:
+    """Raises CourseError for a world without a judge, and for options that mean nothing for these weights."""
+    world = card.get("world", "shapes")
+    if world != "shapes":
+        raise CourseError(
+            f"{args.name} draws pictures of the world {world}, and there is a judge for the world shapes only, so nothing here "
+            "says how often they are right; draw some and look at them."
+        )
+    for option, value in (("--steps", args.steps), ("--guidance", args.guidance)):
+        if card.get("kind") == "judge" and value is not None:
+            raise CourseError(f"The judge draws nothing; leave out {option}.")
 
 
 def generator_result(args: argparse.Namespace) -> dict[str, Any]:
@@ -205,11 +221,13 @@ def curve(args: argparse.Namespace) -> list[dict[str, Any]]:
     from course_utils.generators import load
     from course_utils.measure.judge import Judge
     from course_utils.measure.quality import GROUPS, measure
+    from course_utils.weights import read_card
 
     folders = sorted((course_home() / "runs" / args.snapshots / "snapshots").glob("*/card.json"))
     if not folders:
         raise CourseError(f"The run {args.snapshots!r} has no snapshots in COURSE_HOME/runs; train it first.")
     judge, rows = Judge.load(), []
+    check(args, read_card(folders[0].parent))
     for path in folders:
         generator = load(path.parent, args.device)
         found = measure(
@@ -217,6 +235,7 @@ def curve(args: argparse.Namespace) -> list[dict[str, Any]]:
         )
         seen = {"images": generator.card["images_seen"], "seconds": generator.card["seconds"]}
         rows.append(rounded({**seen, **{k: v for k, v in found.items() if k != "seconds_per_picture"}}))
+        write(args.out, "".join(json.dumps(row) + "\n" for row in rows))  # before it is shown: nobody may be reading
         print(readable(rows[-1]))
     return rows
 

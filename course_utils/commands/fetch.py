@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
+
+from course_utils.common import CourseError, typed_path
 
 EXAMPLES = """examples:
   python -m course_utils fetch mnist
@@ -23,18 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("worlds", nargs="+", choices=WORLDS, metavar="WORLD", help=", ".join(WORLDS))
     parser.add_argument("--mirror", help="address of a folder with the same files, instead of the usual servers")
     parser.add_argument(
-        "--to", type=Path, help="the folder to fill (default: COURSE_DATA if it is set, else `data` in COURSE_HOME)"
+        "--to",
+        type=typed_path,
+        help="the folder to fill (default: COURSE_DATA if it is set, else `data` in COURSE_HOME)",
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON last")
 
 
 def main(args: argparse.Namespace) -> None:
     """Downloads, unpacks and checks; for CelebA it says what to do by hand unless that is done."""
-    from course_utils.common import CourseError
     from course_utils.worlds import celeba, classics
     from course_utils.worlds.fetch import data_folders
 
-    root = (args.to or data_folders()[0]).expanduser()
+    root = args.to or data_folders()[0]
     found: dict[str, str | None] = {}  # world → its folder, None if the reader has to fetch it
     for name in args.worlds:
         if name != "celeba":

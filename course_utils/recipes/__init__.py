@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.common import CourseError
+from course_utils.recipes.fingerprints import fingerprint, of_weights
 from course_utils.training import Callback, TrainConfig
 
 RECIPES = ("features", "judge", "autoencoder", "flow")
@@ -33,13 +34,19 @@ class Recipe:
     config: TrainConfig
     card: dict[str, Any]
     fixed: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)  # parts of the weights that are not trained
-    data: str = ""  # what else makes the data what they are: a run goes on only with the same
+    data: str = ""  # what its data are, with their fingerprints
     built_on: Sequence[str] = ()  # weights that it needs: their histories go into the card
     callbacks: Sequence[Callback] = ()
 
     def parts(self, trained: nn.Module) -> dict[str, Mapping[str, Tensor]]:
         """What goes into the weights file."""
         return {self.kind: trained.state_dict(), **self.fixed}
+
+    def identity(self) -> dict[str, Any]:
+        """What a run that goes on must have in common with itself before, besides its TrainConfig: JSON values."""
+        built_on = {part: of_weights(state) for part, state in self.fixed.items()}
+        tokenizer = fingerprint(self.card.get("tokenizer", ()))
+        return {"model": self.card["config"], "data": self.data, "tokenizer": tokenizer, **built_on}
 
 
 class Module(Protocol):

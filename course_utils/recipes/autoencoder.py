@@ -46,6 +46,6 @@ def recipe(args: argparse.Namespace) -> Recipe:
         batches,
         config,
         card,
-        data=source.about,
+        data=source.about(captions=False),
         callbacks=[Waiting(batches)],
     )

@@ -56,11 +56,27 @@ class Batch:
         return position, tokens, made if self.with_pictures else None
 
 
+def cut_captions(source: Source, tokenizer: Tokenizer) -> str:
+    """How many captions are longer than what the model reads of them, in a sentence; "" if all are read whole."""
+    captions = [caption for captions in source.different().values() for caption in captions]
+    cut = [c for c in captions if len(c.encode("utf-8", "replace")) >= TOKENS and len(tokenizer.encode(c)) > TOKENS]
+    if not cut:
+        return ""
+    unread = tokenizer.decode(tokenizer.encode(cut[0])[TOKENS:])
+    return (
+        f"captions cut: {len(cut)} of {len(captions)} different ones are longer than the {TOKENS} tokens that the model reads; "
+        f"of the first, “{unread if len(unread) <= 60 else unread[:59] + '…'}” at its end is not read. Shorten them."
+    )
+
+
 def recipe(args: argparse.Namespace) -> Recipe:
     """The generator of a world."""
     latents, device = args.space == "latents", choose_device(args.device or "auto")
     gpu = device.type == "cuda"
+    if not latents and args.scenes is not None:
+        raise CourseError("--scenes says how many pictures are encoded, and with --space pixels none is; leave it out.")
     source = open_source(args.world, args.path)
+    about = source.about(captions=True)
     net = load_autoencoder(f"autoencoder-{args.world}") if latents else None
     if args.init:  # what the weights were trained with
         start = load_weights(args.init, "flow").card
@@ -74,6 +90,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
             config = dataclasses.replace(config, channels=net.config.latent_channels)
         else:
             config = dataclasses.replace(config, channels=3, size=32, patch=4, width=192, heads=6, predict="data")
+    if message := cut_captions(source, tokenizer):
+        print(message)
     keep = (0 if gpu else KEPT) if args.scenes is None else args.scenes
     if keep < 0:
         raise CourseError(f"--scenes is {keep}; it must be a number of pictures, or 0 for always new ones.")
@@ -130,7 +148,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
         schedule,
         card,
         fixed=fixed,
-        data=source.about + (f", {keep:,} encoded once" if latents and keep else ""),
+        data=about + (f", {keep:,} encoded once" if latents and keep else ""),
         built_on=built_on,
         callbacks=[Waiting(batches)],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,16 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from course_utils.language.tokenizer import Tokenizer
+from course_utils.recipes.fingerprints import fingerprint
 from course_utils.training import choose_device
 from course_utils.training.ahead import Ahead
 from course_utils.worlds.scenes import SEEDS, Scenes, scenes
 
 
 class Source(ABC):
-    """`n` pictures of a world's training split with captions, repeated without end; `about` says which, in a few words."""
+    """`n` pictures of a world's training split with captions, repeated without end."""
 
     n: int
-    about: str
+
+    @abstractmethod
+    def about(self, captions: bool) -> str:
+        """Which pictures these are, in a few words and a fingerprint; with `captions` also of what is said of them."""
 
     def prepare(self, position: int, n: int) -> Any:
         """What pictures `position` to `position + n - 1` are made of; computed ahead of time by worker processes."""
@@ -42,6 +47,10 @@ class Source(ABC):
     def words(self) -> dict[str, list[str]]:
         """All words of the captions by language, for the card: a generator says which words it was never told."""
 
+    def different(self) -> dict[str, list[str]]:
+        """Every different caption, by language; none of a world whose captions have no end."""
+        return {}
+
     def tokenizer(self, captions: int = 20_000, size: int = 768) -> Tokenizer:
         """A tokenizer of `size` tokens learned from the captions."""
         return Tokenizer.train(self.captions(self.prepare(0, captions), 0), size)
@@ -53,7 +62,9 @@ class ShapesSource(Source):
 
     n: int = 1 << 40
     seed: int = SEEDS["flow"]
-    about: str = "scenes of shapes"
+
+    def about(self, captions: bool) -> str:
+        return "scenes of shapes"
 
     def prepare(self, position: int, n: int) -> Scenes:
         start, n = position % self.n, min(n, self.n)
@@ -88,7 +99,17 @@ class RealSource(Source):
         if self.world.report:
             print(self.world.report)
         self.n = len(self.world)
-        self.about = f"{self.n} pictures of {name}"
+
+    def about(self, captions: bool) -> str:
+        """Of more than 100,000 pictures, which are read from files, about 1,000 are looked at."""
+        total = len(self.world)
+        rows = torch.arange(0, total, 1 if total <= 100_000 else total // 1_000)
+        images = (self.world.images(part).mul(255).round().byte() for part in rows.split(256))
+        found = f"{total} pictures of {self.world.name} ({fingerprint(images)})"
+        if captions:
+            said = (json.dumps(self.world.captions(i)) for i in rows.tolist())
+            found += f" with captions ({fingerprint(said)})"
+        return found
 
     def images(self, prepared: NDArray[np.int64], device: torch.device) -> Tensor:
         found = self.world.images(torch.from_numpy(prepared)).to(device)
@@ -103,12 +124,17 @@ class RealSource(Source):
         """English words and symbols, and single Chinese characters."""
         from course_utils.language.words import split_words
 
-        found: dict[str, set[str]] = {}
-        for i in range(self.n):
+        return {
+            language: sorted({word for caption in captions for word in split_words(caption)})
+            for language, captions in self.different().items()
+        }
+
+    def different(self) -> dict[str, list[str]]:
+        found: dict[str, dict[str, None]] = {}
+        for i in range(len(self.world)):
             for language, captions in self.world.captions(i).items():
-                for caption in captions:
-                    found.setdefault(language, set()).update(split_words(caption))
-        return {language: sorted(words) for language, words in found.items()}
+                found.setdefault(language, {}).update(dict.fromkeys(captions))
+        return {language: list(captions) for language, captions in found.items()}
 
 
 def open_source(world: str, path: Path | None) -> Source:

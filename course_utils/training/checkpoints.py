@@ -68,7 +68,7 @@ def newest(folder: Path) -> dict[str, Any] | None:
     if paths:
         raise CourseError(
             f"None of the {len(paths)} checkpoints in {folder} can be read; "
-            "start again with resume=False or in another folder."
+            "start again (resume=False, --restart) or in another folder (--run)."
         )
     return None
 

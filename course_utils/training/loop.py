@@ -23,11 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_utils.common import CourseError
+from course_utils.common import CourseError, typed_path
 from course_utils.training import checkpoints
 from course_utils.training.callbacks import Callback
 from course_utils.training.config import TrainConfig, choose_device, use_bf16
 from course_utils.training.ema import Ema
+from course_utils.training.lock import alone_in
 from course_utils.training.schedules import learning_rate
 from course_utils.training.state import State, load_into, restore, save, take_stock, write_log
 
@@ -67,8 +68,8 @@ def train(
     fresh optimiser. `about` (JSON values) says what else makes this run what it is, such as the model's own config: a
     checkpoint with another `about` or config is refused.
 
-    Raises CourseError when the numbers stop being finite, a checkpoint does not fit or cannot be written, or a signal
-    (Ctrl-C, SIGTERM) asks to stop; the last saves a checkpoint first.
+    Raises CourseError when the numbers stop being finite, a checkpoint does not fit or cannot be written, another process
+    trains in the folder, or a signal (Ctrl-C, SIGTERM) asks to stop; the last saves a checkpoint first.
     """
     device = choose_device(config.device)
     bf16 = use_bf16(config.precision, device)
@@ -78,21 +79,24 @@ def train(
         load_into(model, init, "The state dict given as `init`")
     ema = Ema(model, config.ema_half_life_images)
     optimiser = make_optimiser(model, config)
+    # It scales by 1, which is nothing: it is here to leave out steps whose gradient is not finite. With a fused optimiser the
+    # device decides that by itself, and the CPU need not wait to hear of it.
+    scaler = torch.amp.GradScaler(device.type, init_scale=1.0)
     settings = json.loads(json.dumps({**dataclasses.asdict(config), **(about or {})}))
-    state = State(model, ema.model, optimiser, config, Path(folder) if folder else None, settings, device)
-    if state.folder is not None:
-        restore(state, resume)
-
+    place = typed_path(folder) if folder is not None else None
+    state = State(model, ema.model, optimiser, config, place, settings, device)
     loss = torch.compile(loss) if config.compile else loss
     generator = torch.Generator(device)
     part_size = config.batch_size // config.accumulate
     rows: list[Tensor] = []  # one a step; they stay on the device until a log line or a checkpoint needs them
     clock = time.monotonic
-    started = clock() - state.seconds
-    saved_at = logged_at = clock()
-    images_logged = state.images
 
-    with catch_signals() as signals:
+    with alone_in(place), catch_signals() as signals:
+        if place is not None:
+            restore(state, resume)
+        started = clock() - state.seconds
+        saved_at = logged_at = clock()
+        images_logged = state.images
         while state.images < config.images:
             optimiser.zero_grad()
             parts = []
@@ -101,18 +105,19 @@ def train(
                 batch = move(batches(position, part_size, generator), device)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     value, details = loss(model, batch)
-                (value / config.accumulate).backward()
+                scaler.scale(value / config.accumulate).backward()
                 parts.append([torch.as_tensor(v, device=device).detach().float() for v in (value, *details.values())])
             means = torch.stack([torch.stack(part) for part in parts]).mean(0)
-            norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
             good = means[0].isfinite() & norm.isfinite()
+            # A norm that is no number makes every gradient so, by which the scaler knows a step to leave out.
+            nn.utils.clip_grads_with_norm_(model.parameters(), config.clip, torch.where(good, norm, torch.nan))
             rows.append(torch.cat([means[:1], norm.view(1), means[1:]]))
 
             for group in optimiser.param_groups:  # at the middle of the batch, so that no step is made with 0
                 group["lr"] = learning_rate(config, state.images + config.batch_size / 2)
-            # Fused AdamW leaves everything as it was where this is 1, and the CPU need not wait to hear of it.
-            optimiser.found_inf = (~good).float()  # type: ignore[attr-defined]
-            optimiser.step()
+            scaler.step(optimiser)
+            scaler.update(1.0)
             state.images += config.batch_size
             state.step += 1
             ema.update(state.images, config.batch_size, good)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_utils.common import CourseError, atomic_path
+from course_utils.common import CourseError, atomic_path, cannot_write
 from course_utils.training import checkpoints
 from course_utils.training.callbacks import Callback
 from course_utils.training.config import MAY_CHANGE, TrainConfig
@@ -102,7 +102,7 @@ def write_log(state: State, names: Sequence[str], rate: float, callbacks: Sequen
             with (state.folder / "log.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise CourseError(f"Cannot write the log in {state.folder}: {error.strerror}. Free some space.") from error
+            raise cannot_write(state.folder / "log.jsonl", error) from error
 
 
 def save(state: State) -> None:
@@ -132,7 +132,7 @@ def restore(state: State, resume: bool) -> None:
             if old != new and name not in MAY_CHANGE:
                 raise CourseError(
                     f"The checkpoint in {state.folder} was made with {name} = {old!r}, and now it is {new!r}; "
-                    "set it back, choose another folder, or start again with resume=False."
+                    "set it back, choose another folder (--run), or start again (resume=False, --restart)."
                 )
         load_into(state.model, saved["model"], f"The checkpoint in {state.folder}")
         load_into(state.ema_model, saved["ema_model"], f"The checkpoint in {state.folder}")

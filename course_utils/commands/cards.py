@@ -1,0 +1,60 @@
+"""What the card of trained weights says of how they came to be."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from course_utils.common import CourseError
+from course_utils.weights import read_card
+
+
+def command(what: str, options: Sequence[str]) -> str:
+    """The command that was typed, without what belongs to one machine: where the run, the weights and other things lie.
+
+    Of folders that are read (--path, --init) the last name stays.
+    """
+    kept, words = [], iter(options)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in ("--out", "--run", "--device", "--path", "--init") and not equals:
+            value = next(words, "")
+        if name in ("--path", "--init"):
+            kept += [name, os.path.basename(os.path.abspath(value))]
+        elif name not in ("--out", "--run", "--device", "--restart"):
+            kept.append(word)
+    return f"python -m course_utils train {shlex.join([what, *kept])}"
+
+
+def stages(name: str | None) -> list[dict[str, Any]]:
+    """How these weights came to be: the commands, images and seconds of each stage, in order."""
+    try:
+        card = read_card(name) if name else None
+    except CourseError:  # what is built on an autoencoder inside `flow-shapes` has none beside it
+        card = None
+    if card is None:
+        return []
+    last = {key: card.get(key) for key in ("command", "images_seen", "seconds")}
+    return [*card.get("before", []), last]
+
+
+def machine() -> str:
+    """One line on where something was trained or measured."""
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} CPU thread(s){gpu}, torch {torch.__version__}"
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Their mean with four digits, None if there are none."""
+    return round(sum(values) / len(values), 4) if values else None
+
+
+def thinned(history: list[dict[str, Any]], most: int = 30) -> list[dict[str, Any]]:
+    """At most about `most` lines of a log, the last among them."""
+    step = -(-len(history) // most)
+    return history[::-1][::step][::-1]

@@ -1,0 +1,158 @@
+"""`train RECIPE`: trains by one recipe and writes the weights with their card."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from course_utils.commands.cards import command, machine, mean, stages, thinned
+from course_utils.common import CourseError, atomic_path, check_writable, course_home, typed_path
+from course_utils.recipes import RECIPES, Recipe, module
+from course_utils.recipes.fingerprints import of_weights
+from course_utils.training import ProgressBar, State, TensorBoard, TrainConfig, train
+from course_utils.training.lock import alone_in
+from course_utils.weights import load_weights, save_weights
+from course_utils.worlds.captioned import WORLDS
+
+OPTIONS = ("images", "batch_size", "accumulate", "learning_rate", "precision", "compile", "device", "seed")
+
+
+def add_recipes(kinds: Any) -> None:
+    """A parser for each recipe, with its options; none may be shortened, so that a card can tell what was typed."""
+    for name in RECIPES:
+        line = (module(name).__doc__ or "").splitlines()[0]
+        one = kinds.add_parser(name, help=line, description=line, allow_abbrev=False)
+        add_common(one)
+        if hasattr(module(name), "add_arguments"):
+            module(name).add_arguments(one)
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """What every recipe understands."""
+    parser.add_argument(
+        "--world",
+        default="shapes",
+        choices=["shapes", *WORLDS],
+        metavar="WORLD",
+        help=f"the pictures and captions: shapes, {', '.join(WORLDS)} (default: %(default)s)",
+    )
+    parser.add_argument("--path", type=typed_path, help="folder of the pictures, for a world that has one")
+    parser.add_argument("--images", type=int, metavar="N", help="stop after so many images (default: the recipe's)")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="instead: as many images as this machine computes in so many minutes"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images per step of the optimiser")
+    parser.add_argument("--accumulate", type=int, metavar="N", help="compute the batch in so many parts: less memory")
+    parser.add_argument("--learning-rate", type=float, metavar="R", help="the highest one (default: the recipe's)")
+    parser.add_argument(
+        "--precision", choices=["auto", "fp32", "bf16"], help="auto: bf16 where the hardware computes in it (default)"
+    )
+    parser.add_argument("--compile", action="store_true", default=None, help="torch.compile the model")
+    parser.add_argument("--device", help='"auto", "cpu" or "cuda" (default: auto)')
+    parser.add_argument("--seed", type=int, metavar="N", help="of the noise in training (default: 0)")
+    parser.add_argument("--restart", action="store_true", help="forget the run's checkpoints and start again")
+    parser.add_argument(
+        "--run", metavar="NAME", help="the run's folder in COURSE_HOME/runs (default: the weights' name)"
+    )
+    parser.add_argument("--out", type=typed_path, help="folder for the weights (default: COURSE_HOME/weights/NAME)")
+
+
+def train_one(args: argparse.Namespace, words: Sequence[str]) -> Path:
+    """Trains by one recipe; `words` are its options, for the card. Returns the folder of the weights."""
+    check(args)
+    for place in (course_home(), *([args.out] if args.out else [])):
+        check_writable(place)
+    recipe: Recipe = module(args.what).recipe(args)
+    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    config = dataclasses.replace(recipe.config, **given)
+    folder = course_home() / "runs" / (args.run or recipe.name)
+    with alone_in(folder):
+        if args.restart:
+            shutil.rmtree(folder / "snapshots", ignore_errors=True)
+        if args.minutes is not None:
+            config = dataclasses.replace(config, images=images_in(args.minutes, recipe, config, folder, args.restart))
+    start = getattr(args, "init", None)
+    init = load_weights(start, recipe.kind).part(recipe.kind) if start else None
+    result = train(
+        recipe.model,
+        recipe.loss,
+        recipe.batches,
+        config,
+        folder=folder,
+        callbacks=[*recipe.callbacks, Snapshots(recipe, config.images), TensorBoard(), ProgressBar()],
+        resume=not args.restart,
+        init=init,
+        about={**recipe.identity(), "init": of_weights(init) if init else None},
+    )
+    last = result.history[-1]
+    card = {
+        **recipe.card,
+        "command": command(args.what, words),
+        "training": {k: v for k, v in dataclasses.asdict(config).items() if k not in ("checkpoint_minutes", "keep")},
+        "images_seen": last["images"],
+        "seconds": round(last["seconds"]),
+        "images_per_second": round(last["images"] / last["seconds"], 1),
+        "waiting_for_data": mean([line["waiting"] for line in result.history if "waiting" in line]),
+        "machine": machine(),
+        "before": stages(start) or [stage for name in recipe.built_on for stage in stages(name)],
+        "loss": [{k: line[k] for k in ("images", "seconds", "loss")} for line in thinned(result.history)],
+    }
+    out = save_weights(args.out or course_home() / "weights" / recipe.name, recipe.parts(result.ema_model), card)
+    print(f"wrote {out}")
+    return out
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises CourseError for options that mean nothing, or not together."""
+    if args.path is not None and (args.world == "shapes" or "path" not in WORLDS[args.world][1]):
+        raise CourseError(
+            f"The world {args.world} has no folder of pictures; leave out --path, or add --world folder for your own pictures."
+        )
+    if args.images is not None and args.minutes is not None:
+        raise CourseError("--images and --minutes both say when to stop; give one of them.")
+    if args.run is not None and (args.run in ("", ".", "..") or Path(args.run).name != args.run):
+        raise CourseError(f"--run is {args.run!r}; it must be the name of one folder, without a path.")
+
+
+def images_in(minutes: float, recipe: Recipe, config: TrainConfig, folder: Path, restart: bool) -> int:
+    """So many images this machine trains on in so many minutes, from the speed of a short trial on a copy of the model.
+
+    The number is kept in the run's folder, so that a run that goes on has the same goal. Raises CourseError for no time at all.
+    """
+    if not 0 < minutes < math.inf:
+        raise CourseError(f"--minutes is {minutes:g}; it must be greater than 0.")
+    path = folder / "images.json"
+    if path.is_file() and not restart:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["minutes"] == minutes:
+            return kept["images"]
+    for steps in (4, 32):  # the first warms up
+        trial = dataclasses.replace(
+            config, images=steps * config.batch_size, log_every_images=steps * config.batch_size
+        )
+        rate = train(copy.deepcopy(recipe.model), recipe.loss, recipe.batches, trial).history[-1]["images_per_second"]
+    images = max(1, int(60 * minutes * rate / config.batch_size)) * config.batch_size
+    with atomic_path(path) as part:
+        part.write_text(json.dumps({"minutes": minutes, "images": images}), encoding="utf-8")
+    print(f"{rate:,.0f} images/s: {images:,} images in {minutes:g} minutes")
+    return images
+
+
+class Snapshots:
+    """Keeps the averaged weights of a generator twenty times in a run of so many images, to follow its quality afterwards."""
+
+    def __init__(self, recipe: Recipe, images: int):
+        self.recipe = recipe
+        self.every_images = max(1, images // 20)
+
+    def __call__(self, state: State) -> None:
+        if self.recipe.kind == "flow" and state.folder is not None:
+            card = {**self.recipe.card, "images_seen": state.images, "seconds": round(state.history[-1]["seconds"])}
+            save_weights(state.folder / "snapshots" / f"{state.images:09d}", self.recipe.parts(state.ema_model), card)
