@@ -278,20 +278,20 @@ def test_hard_scenes_are_real_ones_with_more_that_is_small():
 
 
 def test_batches_of_the_judge():
-    batches = lessons.judge_batches(SEEDS["judge"])
-    batch = batches(640, 64, torch.Generator().manual_seed(0))
+    batches = lessons.JudgeData(SEEDS["judge"])
+    batch = batches(640, 64)
     assert {len(v) for v in batch.values()} == {64}
     valid, sound = batch["valid"], batch["sound"]
     assert [int((valid == v).sum()) for v in (1, -1, 0)] == [24, 30, 10]
     assert ((sound == 0).sum(1) == (valid == -1)).all()  # one malformed object each, and nowhere else
     assert (sound[valid == 0] == -1).all() and (batch["attributes"][sound < 1] == -1).all()
-    again = batches(640, 64, torch.Generator().manual_seed(0))
+    again = batches(640, 64)
     assert all(torch.equal(batch[key], again[key]) for key in batch)  # the position alone says what is drawn
-    other = batches(704, 64, torch.Generator().manual_seed(0))
+    other = batches(704, 64)
     assert not torch.equal(batch["images"], other["images"])
     own = lessons.hard_scenes(SEEDS["judge"], 640, 54)
     assert np.array_equal(batch["background"][:54].numpy(), own.background)
-    assert lessons.judge_batches(1)(0, 16, torch.Generator())["images"].shape == (16, 3, 32, 32)
+    assert lessons.JudgeData(1)(0, 16)["images"].shape == (16, 3, 32, 32)
 
 
 def test_no_network_draws_for_the_judge(monkeypatch):
@@ -301,7 +301,7 @@ def test_no_network_draws_for_the_judge(monkeypatch):
         raise AssertionError(f"{type(self).__name__} took part in making the judge's data")
 
     monkeypatch.setattr(nn.Module, "__call__", caught)
-    lessons.judge_batches(SEEDS["judge"])(640, 64, torch.Generator().manual_seed(0))
+    lessons.JudgeData(SEEDS["judge"])(640, 64)
     for kind in malformed.NAMES:
         malformed.examples(kind, 3, 2)
 

@@ -54,7 +54,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=["auto", "fp32", "bf16"], help="auto: bf16 where the hardware computes in it (default)"
     )
-    parser.add_argument("--compile", action="store_true", default=None, help="torch.compile the model")
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, help="torch.compile the model (default: the recipe's)"
+    )
     parser.add_argument("--device", help='"auto", "cpu" or "cuda" (default: auto)')
     parser.add_argument("--seed", type=int, metavar="N", help="of the noise in training (default: 0)")
     parser.add_argument("--restart", action="store_true", help="forget the run's checkpoints and start again")
@@ -133,11 +135,12 @@ def images_in(minutes: float, recipe: Recipe, config: TrainConfig, folder: Path,
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["minutes"] == minutes:
             return kept["images"]
-    for steps in (4, 32):  # the first warms up
-        trial = dataclasses.replace(
-            config, images=steps * config.batch_size, log_every_images=steps * config.batch_size
-        )
-        rate = train(copy.deepcopy(recipe.model), recipe.loss, recipe.batches, trial).history[-1]["images_per_second"]
+    model, seconds, part = copy.deepcopy(recipe.model), 0.0, config.batch_size
+    while seconds < 2:  # the second half counts: in the first, things warm up
+        part *= 8
+        trial = dataclasses.replace(config, images=2 * part, log_every_images=part)
+        rate = train(model, recipe.loss, recipe.batches, trial).history[-1]["images_per_second"]
+        seconds = part / rate
     images = max(1, int(60 * minutes * rate / config.batch_size)) * config.batch_size
     with atomic_path(path) as part:
         part.write_text(json.dumps({"minutes": minutes, "images": images}), encoding="utf-8")

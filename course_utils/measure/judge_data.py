@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -120,37 +120,37 @@ def hard_scenes(seed: int, position: int, n: int) -> Scenes:
     return batch.select(np.concatenate([np.arange(half), half + order[: n // 2]]))
 
 
-def judge_batches(seed: int) -> Callable[[int, int, torch.Generator], dict[str, Tensor]]:
+@dataclass(frozen=True)
+class JudgeData:
     """Batches for `judge_loss`: a third are scenes, half have one malformed object, a sixth are no scenes.
 
-    All are also damaged, so that no damage gives away which they are.
+    All are also damaged, so that no damage gives away which they are. A function of the position alone, on the CPU: it is many small
+    steps, which worker processes make while a GPU learns.
     """
 
-    def batches(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        device = generator.device
+    seed: int
+
+    def __call__(self, position: int, n: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(self.seed * 0x9E3779B1 + position)
         extra = max(3, n // 6)
-        batch = hard_scenes(seed, position, n - extra)
+        batch = hard_scenes(self.seed, position, n - extra)
         malformed = np.arange(len(batch)) % 7 >= 3  # mixed, as the second half is harder
         changes = plan(batch, malformed, generator)
-        found = labels(batch, device)
-        victim = torch.from_numpy(changes.wrong).to(device)
+        found = labels(batch)
+        victim = torch.from_numpy(changes.wrong)
         found["valid"] = torch.where(victim.any(1), -1.0, 1.0)
         found["sound"] = torch.where(victim, 0.0, found["sound"])
         found["attributes"] = torch.where(victim[:, :, None], -1, found["attributes"])
-        own = seed * 7_919 + position + 1
+        own = self.seed * 7_919 + position + 1
         kinds = sorted(_TURNS[(position + k) % len(_TURNS)] for k in range(extra - 3))
-        wrong = [
-            non_scenes(kind, own * 13 + k, kinds.count(kind), device) for k, kind in enumerate(dict.fromkeys(kinds))
-        ]
-        wrong.append(means(own, 1, (2, 4, 16), device))
+        wrong = [non_scenes(kind, own * 13 + k, kinds.count(kind)) for k, kind in enumerate(dict.fromkeys(kinds))]
+        wrong.append(means(own, 1, (2, 4, 16)))
         none = {
-            "valid": torch.zeros(extra, device=device),
-            "centre": torch.zeros(extra, 3, 2, device=device),
-            "sound": torch.full((extra, 3), -1.0, device=device),
-            "attributes": torch.full((extra, 3, 4), -1, device=device),
-            "background": torch.zeros(extra, dtype=torch.long, device=device),
+            "valid": torch.zeros(extra),
+            "centre": torch.zeros(extra, 3, 2),
+            "sound": torch.full((extra, 3), -1.0),
+            "attributes": torch.full((extra, 3, 4), -1),
+            "background": torch.zeros(extra, dtype=torch.long),
         }
         images = damage(torch.cat([draw(batch, changes), *wrong]), generator)
         return {"images": images, **{key: torch.cat([found[key], none[key]]) for key in none}}
-
-    return batches

@@ -108,8 +108,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
         else:
             data = source.images(made, device)
             if net is not None:
-                with torch.inference_mode():
-                    data = net.to(device).encode(data).clone()
+                with torch.no_grad():
+                    data = net.to(device).encode(data)
         tokens = tokens.to(device, non_blocking=True)
         return {"data": data, "tokens": drop_captions(tokens, DROP_CAPTION, generator)}
 
@@ -127,12 +127,13 @@ def recipe(args: argparse.Namespace) -> Recipe:
     }
     schedule = TrainConfig(
         images=profile.pick(ci=1_000, laptop=1_000_000, gpu=8_000_000),
-        batch_size=profile.pick(ci=32, laptop=128, gpu=1024),
-        learning_rate=profile.pick(ci=1e-3, laptop=1.5e-3, gpu=2e-3),
-        warmup_images=profile.pick(ci=100, laptop=12_800, gpu=300_000),
+        batch_size=profile.pick(ci=32, laptop=64, gpu=256),
+        learning_rate=profile.pick(ci=1e-3, laptop=1.5e-3, gpu=1.5e-3),
+        warmup_images=profile.pick(ci=100, laptop=12_800, gpu=100_000),
         decay_fraction=0.5,
         ema_half_life_images=profile.pick(ci=1_000, laptop=20_000, gpu=200_000),
-        log_every_images=profile.pick(ci=100, laptop=6_400, gpu=102_400),
+        log_every_images=profile.pick(ci=100, laptop=6_400, gpu=51_200),
+        compile=profile.pick(ci=False, laptop=False, gpu=True),
     )
     fixed, built_on = {}, []
     if net is not None:

@@ -8,10 +8,12 @@ import dataclasses
 import torch
 
 from course_utils import profile
-from course_utils.measure.judge_data import judge_batches
+from course_utils.measure.judge_data import JudgeData
 from course_utils.models.judge import JudgeNetwork, judge_loss
 from course_utils.recipes import Recipe, only_shapes
+from course_utils.recipes.sources import workers
 from course_utils.training import TrainConfig
+from course_utils.training.ahead import Ahead, Waiting
 from course_utils.worlds.scenes import SEEDS
 
 
@@ -20,6 +22,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
     only_shapes(args)
     torch.manual_seed(0)
     model = JudgeNetwork().to(memory_format=torch.channels_last)
+    batches = Ahead(JudgeData(SEEDS["judge"]), lambda prepared, _: prepared, workers(args.device))
     config = TrainConfig(
         images=profile.pick(ci=2_000, laptop=240_000, gpu=3_000_000),
         batch_size=profile.pick(ci=64, laptop=64, gpu=256),
@@ -30,4 +33,4 @@ def recipe(args: argparse.Namespace) -> Recipe:
         log_every_images=6_400,
     )
     card = {"kind": "judge", "world": "shapes", "config": dataclasses.asdict(model.config), "certain": 0.5}
-    return Recipe("judge", "judge", model, judge_loss, judge_batches(SEEDS["judge"]), config, card)
+    return Recipe("judge", "judge", model, judge_loss, batches, config, card, callbacks=[Waiting(batches)])

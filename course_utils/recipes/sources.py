@@ -147,7 +147,7 @@ def workers(device: str | None) -> int:
     return (os.cpu_count() or 1) - 1 if choose_device(device or "auto").type == "cuda" else 0
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode(source: Source, n: int, autoencoder: nn.Module, device: torch.device, batch_size: int = 256) -> Tensor:
     """The latents (n, C, h, w) of the first n pictures, on the device."""
     from tqdm.auto import tqdm
@@ -157,4 +157,4 @@ def encode(source: Source, n: int, autoencoder: nn.Module, device: torch.device,
     found = []
     for start in tqdm(range(0, n, batch_size), desc="encoding pictures", unit="batch", leave=False):
         found.append(autoencoder.encode(rows(start, batch_size, torch.Generator(device))))  # type: ignore[operator]
-    return torch.cat(found)[:n].clone()
+    return torch.cat(found)[:n]

@@ -85,7 +85,9 @@ def train(
     settings = json.loads(json.dumps({**dataclasses.asdict(config), **(about or {})}))
     place = typed_path(folder) if folder is not None else None
     state = State(model, ema.model, optimiser, config, place, settings, device)
-    loss = torch.compile(loss) if config.compile else loss
+    if config.compile:  # one graph of kernels a step, where the GPU need not keep gradients from part to part
+        graphs = device.type == "cuda" and config.accumulate == 1
+        loss = torch.compile(loss, mode="reduce-overhead" if graphs else "default")
     generator = torch.Generator(device)
     part_size = config.batch_size // config.accumulate
     rows: list[Tensor] = []  # one a step; they stay on the device until a log line or a checkpoint needs them

@@ -146,20 +146,22 @@ def render(
     # What fits into the cache is drawn six times faster.
     if torch.device(device).type == "cpu" and len(scenes) > 128 and change is None:
         return torch.cat([render(scenes.select(slice(i, i + 128)), pixels) for i in range(0, len(scenes), 128)])
-    on = lambda array, scale=1.0: torch.from_numpy(array).to(device).float().mul(scale)  # noqa: E731
+    move = lambda array: torch.from_numpy(array).to(device, non_blocking=True)  # noqa: E731  # a GPU is not waited for
+    on = lambda array, scale=1.0: move(array).float().mul(scale)  # noqa: E731
     ticks = (torch.arange(pixels, device=device) + 0.5) / pixels
     x, y = ticks[None, None, :], ticks[None, :, None]
     images = _background(scenes, x, y, pixels, on)
     for number in range(int(scenes.count.max(initial=1))):
-        here = torch.from_numpy(scenes.count > number).to(device).nonzero()[:, 0]
-        if not len(here):
+        rows = np.flatnonzero(scenes.count > number)
+        if not len(rows):
             continue
-        layer = _layer(scenes.select(here.cpu().numpy()), here, number, x, y, pixels, on)
+        here = move(rows)
+        layer = _layer(scenes.select(rows), here, number, x, y, pixels, on)
         if change is not None:
             change(layer)
         paint = layer.paint * (1 - 0.68 * layer.dark[:, None])
         images[here] = torch.lerp(images[here], paint, (layer.cover() * layer.opacity)[:, None])
-    grain = _noise(torch.from_numpy(scenes.noise).to(device), pixels)
+    grain = _noise(move(scenes.noise), pixels)
     return (images + grain[:, None]).clamp_(0, 1)
 
 
