@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,10 @@ from course_utils.common import CourseError, atomic_path, typed_path
 from course_utils.generators.base import FAMILIES
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from course_utils.measure.judge import Judge
+    from course_utils.worlds.scenes import Scene
 
 EXAMPLES = """examples:
   python -m course_utils evaluate flow-shapes --prompts 500 --json
@@ -162,26 +167,47 @@ def by_eye(judge: Judge) -> dict[str, Any]:
 
 
 def choose_certainty(args: argparse.Namespace) -> dict[str, Any]:
-    """How sure judge A must be: what agrees best with the labelled half "choose"; of equals the strictest. Goes into the card."""
+    """How sure judge A must be, into the card: the strictest that is not plainly worse than the best and still reads sharp scenes.
+
+    Best is what agrees most with the labelled half "choose"; plainly worse is more than one standard error below it (the rule of
+    Breiman et al. 1984), as a judge that is too kind does more harm than one that is too strict; SHARP of fresh scenes must be read.
+    """
     from course_utils.measure.judge import Judge
     from course_utils.measure.labels import load_labels
     from course_utils.weights import read_card, weights_folder, write_card
     from course_utils.worlds.captions import matches, parse
+    from course_utils.worlds.render import render
+    from course_utils.worlds.scenes import SEEDS, scenes
 
     images, labels = load_labels()
     rows = [i for i, label in enumerate(labels) if label.half == "choose" and label.answer != "doubtful"]
-    readings = Judge(Judge.load(args.name).network, 0.0).read(images[rows])
-    sure = [
-        r.certainty if r.scene is not None and matches(parse(labels[i].caption), r.scene) else -1.0
-        for i, r in zip(rows, readings, strict=True)
+    reader = Judge(Judge.load(args.name).network, 0.0)
+
+    def surely(pictures: Tensor, asked: Sequence[Scene]) -> list[float]:
+        found = zip(reader.read(pictures), asked, strict=True)
+        return [r.certainty if r.scene is not None and matches(scene, r.scene) else -1.0 for r, scene in found]
+
+    real = scenes(SEEDS["validation"], 0, 2_000)
+    sharp = surely(render(real), real.scenes)
+    sure = surely(images[rows], [parse(labels[i].caption) for i in rows])
+    tried = [
+        {
+            "certain": k / 100,
+            "sharp": sum(s >= k / 100 for s in sharp) / len(sharp),
+            "agreement": sum((s >= k / 100) == (labels[i].answer == "right") for i, s in zip(rows, sure, strict=True))
+            / len(rows),
+        }
+        for k in range(1, 100)
     ]
-    agree = {
-        least: sum((s >= least) == (labels[i].answer == "right") for i, s in zip(rows, sure, strict=True)) / len(rows)
-        for least in (k / 100 for k in range(1, 100))
-    }
-    certain = max(agree, key=lambda least: (agree[least], least))
-    write_card(weights_folder(args.name), {**read_card(args.name), "certain": certain})
-    return {"certain": certain, "pictures": len(rows), "agreement": agree[certain]}
+    best = max(row["agreement"] for row in tried)
+    enough = best - math.sqrt(best * (1 - best) / len(rows))
+    good = [row for row in tried if row["agreement"] >= enough and row["sharp"] >= SHARP]
+    chosen = max(good or tried, key=lambda row: row["certain"] if good else row["agreement"])
+    write_card(weights_folder(args.name), {**read_card(args.name), "certain": chosen["certain"]})
+    return {**chosen, "pictures": len(rows), "best": best}
+
+
+SHARP = 0.98
 
 
 def choose_guidance(args: argparse.Namespace) -> dict[str, Any]:
