@@ -135,12 +135,12 @@ def images_in(minutes: float, recipe: Recipe, config: TrainConfig, folder: Path,
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["minutes"] == minutes:
             return kept["images"]
-    model, seconds, part = copy.deepcopy(recipe.model), 0.0, config.batch_size
+    model, seconds, half = copy.deepcopy(recipe.model), 0.0, config.batch_size
     while seconds < 2:  # the second half counts: in the first, things warm up
-        part *= 8
-        trial = dataclasses.replace(config, images=2 * part, log_every_images=part)
+        half *= 8
+        trial = dataclasses.replace(config, images=2 * half, log_every_images=half)
         rate = train(model, recipe.loss, recipe.batches, trial).history[-1]["images_per_second"]
-        seconds = part / rate
+        seconds = half / rate
     images = max(1, int(60 * minutes * rate / config.batch_size)) * config.batch_size
     with atomic_path(path) as part:
         part.write_text(json.dumps({"minutes": minutes, "images": images}), encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +11,16 @@ from torch import Tensor
 from course_utils import profile
 from course_utils.models.autoencoder import Autoencoder, autoencoder_loss
 from course_utils.recipes import Recipe
-from course_utils.recipes.sources import ShapesSource, open_source, workers
+from course_utils.recipes.sources import ShapesSource, open_source
+from course_utils.recipes.store import Store, add_pictures, kept
 from course_utils.training import TrainConfig
-from course_utils.training.ahead import Ahead, Waiting
+from course_utils.training.ahead import Waiting
 from course_utils.worlds.scenes import SEEDS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `train autoencoder`."""
+    add_pictures(parser)
 
 
 def recipe(args: argparse.Namespace) -> Recipe:
@@ -23,14 +28,14 @@ def recipe(args: argparse.Namespace) -> Recipe:
     torch.manual_seed(0)
     model = Autoencoder().to(memory_format=torch.channels_last)
     source = ShapesSource(seed=SEEDS["autoencoder"]) if args.world == "shapes" else open_source(args.world, args.path)
+    store = Store(source, kept(args))
 
-    def finish(prepared: Any, generator: torch.Generator) -> Tensor:
-        return source.images(prepared, generator.device).contiguous(memory_format=torch.channels_last)
+    def batches(position: int, n: int, generator: torch.Generator) -> Tensor:
+        return store(position, n, generator)["data"].contiguous(memory_format=torch.channels_last)
 
-    batches = Ahead(source.prepare, finish, workers(args.device))
     config = TrainConfig(
         images=profile.pick(ci=1_000, laptop=400_000, gpu=4_000_000),
-        batch_size=profile.pick(ci=32, laptop=64, gpu=256),
+        batch_size=profile.pick(ci=32, laptop=64, gpu=512),
         learning_rate=2e-3,
         warmup_images=3_200,
         decay_fraction=1.0,
@@ -46,6 +51,6 @@ def recipe(args: argparse.Namespace) -> Recipe:
         batches,
         config,
         card,
-        data=source.about(captions=False),
-        callbacks=[Waiting(batches)],
+        data=f"{source.about(captions=False)}, {store.n:,} of them",
+        callbacks=[Waiting(store)],
     )

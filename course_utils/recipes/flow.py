@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,14 +16,14 @@ from course_utils.language.tokenizer import Tokenizer
 from course_utils.models.dit import DiT, DiTConfig, drop_captions, flow_loss
 from course_utils.models.text_encoder import TextEncoderConfig
 from course_utils.recipes import Recipe
-from course_utils.recipes.sources import Source, encode, open_source, workers
-from course_utils.training import TrainConfig, choose_device
-from course_utils.training.ahead import Ahead, Waiting
+from course_utils.recipes.sources import Source, open_source
+from course_utils.recipes.store import Store, add_pictures, kept
+from course_utils.training import TrainConfig
+from course_utils.training.ahead import Waiting
 from course_utils.weights import config_from, load_weights
 
 DROP_CAPTION = 0.1  # share of captions replaced by the empty one: guidance starts from there
 TOKENS = 64  # longest caption that the model reads
-KEPT = 120_000  # pictures that a CPU encodes once and repeats
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,28 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--space", choices=["latents", "pixels"], default="latents", help="where the model works (default: %(default)s)"
     )
-    parser.add_argument(
-        "--scenes",
-        type=int,
-        metavar="N",
-        help=f"encode so many pictures once and repeat them (default: {KEPT} on a CPU; on a GPU 0, always new ones)",
-    )
+    add_pictures(parser)
     parser.add_argument("--init", metavar="NAME", help="start from these weights of the same space")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a worker process prepares: captions as tokens, and what the pictures are made of."""
-
-    source: Source
-    tokenizer: Tokenizer
-    with_pictures: bool
-    longest: int | None  # rows of so many tokens; None: as long as the longest caption of the batch
-
-    def __call__(self, position: int, n: int) -> tuple[int, Tensor, Any]:
-        made = self.source.prepare(position, n)
-        tokens = self.tokenizer.batch(self.source.captions(made, position), TOKENS, self.longest)
-        return position, tokens, made if self.with_pictures else None
 
 
 def cut_captions(source: Source, tokenizer: Tokenizer) -> str:
@@ -71,10 +50,7 @@ def cut_captions(source: Source, tokenizer: Tokenizer) -> str:
 
 def recipe(args: argparse.Namespace) -> Recipe:
     """The generator of a world."""
-    latents, device = args.space == "latents", choose_device(args.device or "auto")
-    gpu = device.type == "cuda"
-    if not latents and args.scenes is not None:
-        raise CourseError("--scenes says how many pictures are encoded, and with --space pixels none is; leave it out.")
+    latents = args.space == "latents"
     source = open_source(args.world, args.path)
     about = source.about(captions=True)
     net = load_autoencoder(f"autoencoder-{args.world}") if latents else None
@@ -92,29 +68,12 @@ def recipe(args: argparse.Namespace) -> Recipe:
             config = dataclasses.replace(config, channels=3, size=32, patch=4, width=192, heads=6, predict="data")
     if message := cut_captions(source, tokenizer):
         print(message)
-    keep = (0 if gpu else KEPT) if args.scenes is None else args.scenes
-    if keep < 0:
-        raise CourseError(f"--scenes is {keep}; it must be a number of pictures, or 0 for always new ones.")
-    if latents and keep:  # the row of pictures begins anew after those that are kept, so that captions stay with theirs
-        source.n = keep = min(source.n, keep)
-    stored: list[Tensor] = []
+    store = Store(source, kept(args), encoder=net, tokenizer=tokenizer, longest=TOKENS)
 
-    def finish(prepared: tuple[int, Tensor, Any], generator: torch.Generator) -> dict[str, Tensor]:
-        position, tokens, made = prepared
-        if made is None:  # the latents of all pictures, encoded when the first are asked for
-            if not stored:
-                stored.append(encode(source, keep, net, device))  # type: ignore[arg-type]
-            data = stored[0][(position + torch.arange(len(tokens), device=device)) % keep]
-        else:
-            data = source.images(made, device)
-            if net is not None:
-                with torch.no_grad():
-                    data = net.to(device).encode(data)
-        tokens = tokens.to(device, non_blocking=True)
-        return {"data": data, "tokens": drop_captions(tokens, DROP_CAPTION, generator)}
+    def batches(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = store(position, n, generator)
+        return {**batch, "tokens": drop_captions(batch["tokens"], DROP_CAPTION, generator)}
 
-    prepare = Batch(source, tokenizer, net is None or keep == 0, TOKENS if gpu else None)
-    batches = Ahead(prepare, finish, workers(args.device))
     torch.manual_seed(0)
     card: dict[str, Any] = {
         "kind": "flow",
@@ -149,7 +108,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
         schedule,
         card,
         fixed=fixed,
-        data=about + (f", {keep:,} encoded once" if latents and keep else ""),
+        data=f"{about}, {store.n:,} of them with {store.rows:,} captions",
         built_on=built_on,
-        callbacks=[Waiting(batches)],
+        callbacks=[Waiting(store)],
     )

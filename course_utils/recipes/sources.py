@@ -13,12 +13,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.recipes.fingerprints import fingerprint
 from course_utils.training import choose_device
-from course_utils.training.ahead import Ahead
 from course_utils.worlds.scenes import SEEDS, Scenes, scenes
 
 
@@ -60,17 +59,14 @@ class Source(ABC):
 class ShapesSource(Source):
     """Scenes of the world `shapes`, drawn when they are asked for."""
 
-    n: int = 1 << 40
     seed: int = SEEDS["flow"]
+    n: int = 1 << 40  # without an end
 
     def about(self, captions: bool) -> str:
         return "scenes of shapes"
 
     def prepare(self, position: int, n: int) -> Scenes:
-        start, n = position % self.n, min(n, self.n)
-        split = min(n, self.n - start)  # where the row begins anew
-        found = scenes(self.seed, start, split, split="train")
-        return found if split == n else Scenes.join(found, scenes(self.seed, 0, n - split, split="train"))
+        return scenes(self.seed, position, n, split="train")
 
     def images(self, prepared: Scenes, device: torch.device) -> Tensor:
         from course_utils.worlds.render import render
@@ -145,16 +141,3 @@ def open_source(world: str, path: Path | None) -> Source:
 def workers(device: str | None) -> int:
     """How many processes make batches ahead: none beside a CPU, which computes itself; all cores but one beside a GPU."""
     return (os.cpu_count() or 1) - 1 if choose_device(device or "auto").type == "cuda" else 0
-
-
-@torch.no_grad()
-def encode(source: Source, n: int, autoencoder: nn.Module, device: torch.device, batch_size: int = 256) -> Tensor:
-    """The latents (n, C, h, w) of the first n pictures, on the device."""
-    from tqdm.auto import tqdm
-
-    autoencoder.to(device).eval()
-    rows = Ahead(source.prepare, lambda prepared, _: source.images(prepared, device), workers(str(device)))
-    found = []
-    for start in tqdm(range(0, n, batch_size), desc="encoding pictures", unit="batch", leave=False):
-        found.append(autoencoder.encode(rows(start, batch_size, torch.Generator(device))))  # type: ignore[operator]
-    return torch.cat(found)[:n]

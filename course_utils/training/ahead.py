@@ -71,11 +71,11 @@ class Ahead:
 
 
 class Waiting:
-    """A callback: logs `waiting`, the share of the time since the last line that was spent waiting for prepared halves."""
+    """A callback: logs `waiting`, the share of the time since the last line in which `batches.waited` for its data."""
 
     every_images = 0
 
-    def __init__(self, batches: Ahead):
+    def __init__(self, batches: Any):
         self.batches, self.before = batches, (0.0, time.monotonic())
 
     def __call__(self, state: State) -> dict[str, float]:
