@@ -39,9 +39,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--world",
         default="shapes",
-        choices=["shapes", *WORLDS],
+        choices=[*WORLDS],
         metavar="WORLD",
-        help=f"the pictures and captions: shapes, {', '.join(WORLDS)} (default: %(default)s)",
+        help=f"the pictures and captions: {', '.join(WORLDS)} (default: %(default)s)",
     )
     parser.add_argument("--path", type=typed_path, help="folder of the pictures, for a world that has one")
     parser.add_argument("--images", type=int, metavar="N", help="stop after so many images (default: the recipe's)")
@@ -113,7 +113,7 @@ def train_one(args: argparse.Namespace, words: Sequence[str]) -> Path:
 
 def check(args: argparse.Namespace) -> None:
     """Raises CourseError for options that mean nothing, or not together."""
-    if args.path is not None and (args.world == "shapes" or "path" not in WORLDS[args.world][1]):
+    if args.path is not None and "path" not in WORLDS[args.world][1]:
         raise CourseError(
             f"The world {args.world} has no folder of pictures; leave out --path, or add --world folder for your own pictures."
         )

@@ -10,12 +10,10 @@ from torch import Tensor
 
 from course_utils import profile
 from course_utils.models.autoencoder import Autoencoder, autoencoder_loss
-from course_utils.recipes import Recipe
-from course_utils.recipes.sources import ShapesSource, open_source
+from course_utils.recipes import Recipe, sources
 from course_utils.recipes.store import Store, add_pictures, kept
 from course_utils.training import TrainConfig
 from course_utils.training.ahead import Waiting
-from course_utils.worlds.scenes import SEEDS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +25,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
     """The autoencoder of a world."""
     torch.manual_seed(0)
     model = Autoencoder().to(memory_format=torch.channels_last)
-    source = ShapesSource(seed=SEEDS["autoencoder"]) if args.world == "shapes" else open_source(args.world, args.path)
-    store = Store(source, kept(args))
+    world = sources.open_training(args)
+    store = Store(world, kept(args))
 
     def batches(position: int, n: int, generator: torch.Generator) -> Tensor:
         return store(position, n, generator)["data"].contiguous(memory_format=torch.channels_last)
@@ -51,6 +49,6 @@ def recipe(args: argparse.Namespace) -> Recipe:
         batches,
         config,
         card,
-        data=f"{source.about(captions=False)}, {store.n:,} of them",
+        data=f"{sources.about(world)}, {store.n:,} of them",
         callbacks=[Waiting(store)],
     )

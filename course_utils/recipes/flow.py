@@ -15,12 +15,12 @@ from course_utils.generators.flow import load_autoencoder
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.models.dit import DiT, DiTConfig, drop_captions, flow_loss
 from course_utils.models.text_encoder import TextEncoderConfig
-from course_utils.recipes import Recipe
-from course_utils.recipes.sources import Source, open_source
+from course_utils.recipes import Recipe, sources
 from course_utils.recipes.store import Store, add_pictures, kept
 from course_utils.training import TrainConfig
 from course_utils.training.ahead import Waiting
 from course_utils.weights import config_from, load_weights
+from course_utils.worlds.captioned import Captioned
 
 DROP_CAPTION = 0.1  # share of captions replaced by the empty one: guidance starts from there
 TOKENS = 64  # longest caption that the model reads
@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", metavar="NAME", help="start from these weights of the same space")
 
 
-def cut_captions(source: Source, tokenizer: Tokenizer) -> str:
+def cut_captions(world: Captioned, tokenizer: Tokenizer) -> str:
     """How many captions are longer than what the model reads of them, in a sentence; "" if all are read whole."""
-    captions = [caption for captions in source.different().values() for caption in captions]
+    captions = [caption for captions in world.different().values() for caption in captions]
     cut = [c for c in captions if len(c.encode("utf-8", "replace")) >= TOKENS and len(tokenizer.encode(c)) > TOKENS]
     if not cut:
         return ""
@@ -51,8 +51,8 @@ def cut_captions(source: Source, tokenizer: Tokenizer) -> str:
 def recipe(args: argparse.Namespace) -> Recipe:
     """The generator of a world."""
     latents = args.space == "latents"
-    source = open_source(args.world, args.path)
-    about = source.about(captions=True)
+    world = sources.open_training(args)
+    about = sources.about(world, captions=True)
     net = load_autoencoder(f"autoencoder-{args.world}") if latents else None
     if args.init:  # what the weights were trained with
         start = load_weights(args.init, "flow").card
@@ -60,15 +60,15 @@ def recipe(args: argparse.Namespace) -> Recipe:
             raise CourseError(f"The weights {args.init!r} work in {start['space']}; add --space {start['space']}.")
         tokenizer, config = Tokenizer(start["tokenizer"]), config_from(DiTConfig, start["config"])
     else:
-        tokenizer = source.tokenizer()
+        tokenizer = sources.tokenizer(world)
         config = DiTConfig(text=TextEncoderConfig(vocabulary=len(tokenizer), longest=TOKENS))
         if net is not None:
             config = dataclasses.replace(config, channels=net.config.latent_channels)
         else:
             config = dataclasses.replace(config, channels=3, size=32, patch=4, width=192, heads=6, predict="data")
-    if message := cut_captions(source, tokenizer):
+    if message := cut_captions(world, tokenizer):
         print(message)
-    store = Store(source, kept(args), encoder=net, tokenizer=tokenizer, longest=TOKENS)
+    store = Store(world, kept(args), encoder=net, tokenizer=tokenizer, longest=TOKENS)
 
     def batches(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         batch = store(position, n, generator)
@@ -81,7 +81,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
         "config": dataclasses.asdict(config),
         "space": args.space,
         "tokenizer": tokenizer.merges,
-        "words": source.words(),
+        "words": world.words(),
         "sampler": {"steps": 16, "guidance": 3.0, "solver": "euler"},
     }
     schedule = TrainConfig(

@@ -11,9 +11,8 @@ from course_utils import profile
 from course_utils.measure.judge_data import JudgeData
 from course_utils.models.judge import JudgeNetwork, judge_loss
 from course_utils.recipes import Recipe, only_shapes
-from course_utils.recipes.sources import workers
-from course_utils.training import TrainConfig
-from course_utils.training.ahead import Ahead, Waiting
+from course_utils.training import TrainConfig, choose_device
+from course_utils.training.ahead import Ahead, Waiting, workers
 from course_utils.worlds.scenes import SEEDS
 
 
@@ -22,7 +21,9 @@ def recipe(args: argparse.Namespace) -> Recipe:
     only_shapes(args)
     torch.manual_seed(0)
     model = JudgeNetwork().to(memory_format=torch.channels_last)
-    batches = Ahead(JudgeData(SEEDS["judge"]), lambda prepared, _: prepared, workers(args.device))
+    batches = Ahead(
+        JudgeData(SEEDS["judge"]), lambda prepared, _: prepared, workers(choose_device(args.device or "auto"))
+    )
     config = TrainConfig(
         images=profile.pick(ci=2_000, laptop=240_000, gpu=3_000_000),
         batch_size=profile.pick(ci=64, laptop=64, gpu=256),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +13,9 @@ from tqdm.auto import tqdm
 from course_utils import profile
 from course_utils.common import CourseError
 from course_utils.language.tokenizer import PAD, Tokenizer
-from course_utils.recipes.sources import Source, workers
-from course_utils.training.ahead import Ahead
+from course_utils.recipes.sources import pictures
+from course_utils.training.ahead import Ahead, workers
+from course_utils.worlds.captioned import Captioned
 
 CHUNK = 512  # pictures that are made at a time
 
@@ -41,7 +41,7 @@ def kept(args: argparse.Namespace) -> int:
 class Store:
     """A `batches(position, n, generator)` for `train`: {"data": (n, C, S, S), and "tokens": (n, T), if there is a tokenizer}.
 
-    Keeps the first `pictures` pictures of a source (all of them, if it has fewer) in 8 bits, or the latents that `encoder` makes of
+    Keeps the first `pictures` pictures of a world (all of them, if it has fewer) in 8 bits, or the latents that `encoder` makes of
     them, and `pictures` captions at least, of which each picture has equally many. All cores make them when the first batch is asked for;
     `waited` counts those seconds. A batch is drawn from them by chance. `data` are in [-1, 1], or latents. On a CPU rows of tokens are as
     long as the longest of the batch; on a GPU always equally long, as compiled code wants it.
@@ -49,16 +49,16 @@ class Store:
 
     def __init__(
         self,
-        source: Source,
-        pictures: int,
+        world: Captioned,
+        keep: int,
         *,
         encoder: nn.Module | None = None,
         tokenizer: Tokenizer | None = None,
         longest: int = 0,
     ):
-        self.source, self.encoder, self.tokenizer, self.longest = source, encoder, tokenizer, longest
-        self.n = min(source.n, pictures)
-        self.rows = self.n * math.ceil(pictures / self.n) if tokenizer else self.n
+        self.world, self.encoder, self.tokenizer, self.longest = world, encoder, tokenizer, longest
+        self.n = min(world.n, keep)
+        self.rows = self.n * math.ceil(keep / self.n) if tokenizer else self.n
         self.waited = 0.0
         self.data = self.tokens = torch.empty(0)
 
@@ -70,7 +70,7 @@ class Store:
             self.waited += time.monotonic() - began
         rows = torch.randint(self.rows, (n,), generator=generator, device=device)
         data = self.data[rows % self.n]
-        batch = {"data": data if self.encoder else data.float() / 127.5 - 1}
+        batch = {"data": data if self.encoder else unpacked(data)}
         if self.tokenizer:
             tokens = self.tokens[rows].long()
             if device.type == "cpu":
@@ -78,37 +78,38 @@ class Store:
             batch["tokens"] = tokens
         return batch
 
-    def prepare(self, position: int, n: int) -> tuple[Any, Tensor | None]:
-        """What worker processes make: what the pictures from `position` on are made of, and captions as tokens."""
-        made = self.source.prepare(position, n)
+    def prepare(self, position: int, n: int) -> tuple[Tensor | None, Tensor | None]:
+        """What worker processes make: pictures, while there are any, and captions as tokens."""
+        rows = range(position, min(position + n, self.rows))
+        images = pictures(self.world, torch.tensor(rows[: self.n - position])) if position < self.n else None
         if self.tokenizer is None:
-            return made, None
-        rows = self.tokenizer.batch(self.source.captions(made, position), self.longest, self.longest)
-        return made, rows.short()
+            return images, None
+        said = self.world.said([row % self.n for row in rows], rows)
+        return images, self.tokenizer.batch(said, self.longest, self.longest).short()
 
     @torch.no_grad()
     def make(self, device: torch.device) -> None:
         """Fills the store."""
         if self.encoder:
             self.encoder.to(device).eval()
-        ahead = Ahead(self.prepare, lambda prepared, _: prepared, workers(str(device)))
-        chunk, data, tokens = min(CHUNK, self.rows), [], []
-        for start in tqdm(range(0, self.rows, chunk), desc="making pictures", unit="batch", leave=False):
-            made, rows = ahead(start, chunk, torch.Generator(device))
+        ahead = Ahead(self.prepare, lambda prepared, _: prepared, workers(device))
+        data, tokens = [], []
+        for start in tqdm(range(0, self.rows, CHUNK), desc="making pictures", unit="batch", leave=False):
+            images, rows = ahead(start, CHUNK, torch.Generator(device))
+            if images is not None:
+                images = images.to(device)
+                data.append(self.encoder.encode(unpacked(images)) if self.encoder else images)  # type: ignore[operator]
             if rows is not None:
                 tokens.append(rows)
-            if start < self.n:
-                images = self.source.images(made, device)
-                data.append(self.encoder.encode(images) if self.encoder else to_bytes(images))  # type: ignore[operator]
-        self.data = torch.cat(data)[: self.n]
+        self.data = torch.cat(data)
         if tokens:
-            found = torch.cat(tokens)[: self.rows]
+            found = torch.cat(tokens)
             self.tokens = found[:, : width(found)].to(device)
 
 
-def to_bytes(images: Tensor) -> Tensor:
-    """Pictures in [-1, 1] as uint8."""
-    return ((images + 1) * 127.5).round().byte()
+def unpacked(images: Tensor) -> Tensor:
+    """uint8 as float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
 
 
 def width(tokens: Tensor) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -28,8 +29,8 @@ class Prepared(Dataset):
 class Ahead:
     """The `batches(position, n, generator)` of `train`, in two halves.
 
-    prepare(position, n): what needs no GPU, a pure function that can be pickled; with `workers` > 0 so many processes compute it for
-    the batches to come. finish(prepared, generator): the rest, on the device of the generator. `waited` counts the seconds that
+    prepare(position, n): what needs no GPU, a pure function; with `workers` > 0 so many forked processes compute it for the
+    batches to come. finish(prepared, generator): the rest, on the device of the generator. `waited` counts the seconds that
     the second half waited for the first.
     """
 
@@ -65,9 +66,19 @@ class Ahead:
             sampler=rows,
             num_workers=self.workers,
             prefetch_factor=8,
+            multiprocessing_context="fork",
             generator=torch.Generator(),  # else it would draw from the one that the loss draws from
         )
         return iter(loader)
+
+
+def workers(device: torch.device) -> int:
+    """How many processes make batches ahead: none beside a CPU, which computes itself; all cores but one beside a GPU.
+
+    None either where processes cannot be forked (Windows): what they make batches from need not be picklable.
+    """
+    able = device.type == "cuda" and "fork" in multiprocessing.get_all_start_methods()
+    return (os.cpu_count() or 1) - 1 if able else 0
 
 
 class Waiting:

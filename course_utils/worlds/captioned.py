@@ -1,4 +1,4 @@
-"""One form for all worlds of real pictures: pictures by number, what can be said of each, fixed splits.
+"""One form for all worlds: pictures by number, what can be said of each, fixed splits.
 
 `world` opens one by name. A world is a module with a function, named in WORLDS and imported only when it is asked for:
 
@@ -11,16 +11,19 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from course_utils.common import CourseError
+from course_utils.language.words import split_words
 from course_utils.worlds.sentences import Dice
 
 Captions = dict[str, list[str]]  # language → what can be said in it, the plainest first
 
 WORLDS: dict[str, tuple[str, tuple[str, ...]]] = {  # name: (module, the options it takes)
+    "shapes": ("shapes", ()),
     "digits": ("digits", ()),
     "mnist": ("classics", ("path",)),
     "fashion_mnist": ("classics", ("path",)),
@@ -47,6 +50,7 @@ class Captioned:
     captions: Callable[[int], Captions]
     labels: Tensor | None = None
     report: str = ""
+    endless: ClassVar[bool] = False  # pictures are made when they are asked for, and there is no last one
 
     def __len__(self) -> int:
         return self.n
@@ -57,10 +61,16 @@ class Captioned:
         One number gives one picture (C, H, W). Pictures are decoded or turned into floats here, so ask for a batch at a
         time: all of CIFAR-10 are 600 MB, all of CelebA 10 GB. Raises IndexError for a number that is not there.
         """
-        if not isinstance(index, slice):
-            index = torch.as_tensor(index)
-            index = index if len(index.shape) == 0 or len(index) else index.long()  # an empty list has no type
-        numbers = torch.arange(self.n)[index]
+        if isinstance(index, slice):
+            numbers = torch.arange(*index.indices(self.n))
+        else:
+            numbers = torch.as_tensor(index)
+            if numbers.dtype == torch.bool:
+                numbers = torch.arange(self.n)[numbers]
+            numbers = numbers.long()  # an empty list has no type
+            if len(wrong := numbers[(numbers < -self.n) | (numbers >= self.n)].reshape(-1)):
+                raise IndexError(f"There is no picture {int(wrong[0])} in {self.name}, which has {self.n}.")
+            numbers = numbers % self.n
         images = self.read(numbers.reshape(-1))
         return images if numbers.ndim else images[0]
 
@@ -82,21 +92,37 @@ class Captioned:
         dice = Dice(seed, salt=i)
         return dice.pick(captions[language or dice.pick(list(captions))])
 
+    def said(self, numbers: Sequence[int], seeds: Sequence[int]) -> list[str]:
+        """A caption of each of these pictures, chosen by its seed, as generators are trained on."""
+        return [self.caption(i, seed) for i, seed in zip(numbers, seeds, strict=True)]
+
+    def different(self) -> dict[str, list[str]]:
+        """Every different caption, by language; none of an endless world."""
+        found: dict[str, dict[str, None]] = {}
+        for i in range(0 if self.endless else self.n):
+            for language, captions in self.captions(i).items():
+                found.setdefault(language, {}).update(dict.fromkeys(captions))
+        return {language: list(captions) for language, captions in found.items()}
+
+    def words(self) -> dict[str, list[str]]:
+        """All words of the captions by language: English words and symbols, and single Chinese characters."""
+        return {
+            language: sorted({word for caption in captions for word in split_words(caption)})
+            for language, captions in self.different().items()
+        }
+
 
 def world(name: str, split: str = "train", *, path: str | Path | None = None, size: int | None = None) -> Captioned:
-    """Opens a world by name: digits, mnist, fashion_mnist, cifar10, celeba, emoji or folder.
+    """Opens a world by name: shapes, digits, mnist, fashion_mnist, cifar10, celeba, emoji or folder.
 
-    split: "train", "test" or "all"; `celeba` has "valid" too. path: the folder of the pictures, needed for `folder`;
+    split: "train", "test" or "all"; `celeba` has "valid" too, the endless `shapes` "train", "validation" and "test". path: the folder of the pictures, needed for `folder`;
     for mnist, fashion_mnist, cifar10 and celeba the folder that holds torchvision's layout, if it is neither
     COURSE_DATA nor `data` below COURSE_HOME. size: side of the pictures in pixels, for `celeba` and `folder` (default
     64). Raises CourseError for another name or split, for an option that the world does not take, and if pictures are
     missing.
     """
     if name not in WORLDS:
-        raise CourseError(
-            f"There is no world {name!r} to open; choose one of {', '.join(WORLDS)} "
-            "(`shapes` is drawn by worlds.scenes)."
-        )
+        raise CourseError(f"There is no world {name!r} to open; choose one of {', '.join(WORLDS)}.")
     module, takes = WORLDS[name]
     options = {key: value for key, value in (("path", path), ("size", size)) if value is not None}
     for key in options:

@@ -38,7 +38,6 @@ HELD_OUT_COMBINATIONS = frozenset(
 # Who draws from which endless list of scenes. Nothing is trained on `validation` (for choices), `test` (for results) or
 # `labels` (the pictures that were labelled by eye).
 SEEDS = {
-    "autoencoder": 101,
     "judge": 102,
     "features": 103,
     "flow": 104,
@@ -198,11 +197,19 @@ def scenes(
     be seen, so they are off by default. One in six scenes of two and one in four of three shows equal things, so that
     captions can count. Raises ValueError for anything else.
     """
+    numbers = np.arange(start, start + n, dtype=np.uint64)
+    return scenes_at(seed, numbers, things=things, split=split, small_stripes=small_stripes)
+
+
+def scenes_at(
+    seed: int, numbers: NDArray, *, things: int | None = None, split: str = "all", small_stripes: bool = False
+) -> Scenes:
+    """The scenes with these numbers (N,) of the endless list that belongs to `seed`; see `scenes`."""
     if things not in (None, 1, 2, 3) or split not in ("all", "train", "held_out"):
         raise ValueError(
             f'things={things!r}, split={split!r}: expected 1, 2, 3 or None and "all", "train" or "held_out".'
         )
-    draw = _Draws(seed, np.arange(start, start + n, dtype=np.uint64))
+    draw, n = _Draws(seed, numbers.astype(np.uint64)), len(numbers)
     part = draw.below(10)
     count = np.full(n, things) if things else 1 + (part >= 3) + (part >= 7).astype(np.int64)
     names = {
