@@ -33,12 +33,13 @@ def recipe(args: argparse.Namespace) -> Recipe:
 
     config = TrainConfig(
         images=profile.pick(ci=1_000, laptop=400_000, gpu=4_000_000),
-        batch_size=profile.pick(ci=32, laptop=64, gpu=512),
+        batch_size=profile.pick(ci=32, laptop=64, gpu=256),
         learning_rate=2e-3,
         warmup_images=3_200,
         decay_fraction=1.0,
         ema_half_life_images=8_000,
         log_every_images=3_200,
+        compile=profile.pick(ci=False, laptop=False, gpu=True),
     )
     card = {"kind": "autoencoder", "world": args.world, "config": dataclasses.asdict(model.config)}
     return Recipe(

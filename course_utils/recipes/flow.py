@@ -86,8 +86,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
     }
     schedule = TrainConfig(
         images=profile.pick(ci=1_000, laptop=1_000_000, gpu=8_000_000),
-        batch_size=profile.pick(ci=32, laptop=64, gpu=1024),
-        learning_rate=profile.pick(ci=1e-3, laptop=1.5e-3, gpu=2e-3),
+        batch_size=profile.pick(ci=32, laptop=64, gpu=256),
+        learning_rate=profile.pick(ci=1e-3, laptop=1.5e-3, gpu=1.5e-3),
         warmup_images=profile.pick(ci=100, laptop=12_800, gpu=100_000),
         decay_fraction=0.5,
         ema_half_life_images=profile.pick(ci=1_000, laptop=20_000, gpu=200_000),
