@@ -74,15 +74,14 @@ class Check:
         wrong = [i for i, pair in enumerate(zip(found, wanted, strict=True)) if not self.same(*pair)]
         if not wrong:
             return f"right. {self.right(answer) if callable(self.right) else self.right}".strip()
-        first, trials = wrong[0], list(zip(found, self.inputs, strict=True))
-
-        def fits(like: Any, some: list[tuple[Any, tuple[Any, ...]]]) -> int:
-            return sum(self.same(got, self.outcome(like, given)) for got, given in some)
-
-        slips = {slip: like for slip, like in self.slips.items() if fits(like, [trials[first]])}
+        first = wrong[0]
         start = "nearly" if first else "not yet"
-        if slips:
-            return f"{start}. It looks as if {max(slips, key=lambda slip: fits(slips[slip], trials))}."
+
+        def fits(slip: str, trials: Sequence[int]) -> int:
+            return sum(self.same(found[i], self.outcome(self.slips[slip], self.inputs[i])) for i in trials)
+
+        if slips := [slip for slip in self.slips if fits(slip, [first])]:
+            return f"{start}. It looks as if {max(slips, key=lambda slip: fits(slip, range(len(found))))}."
         return f"{start}. {self._unexplained(found[first], wanted[first], self.inputs[first])}"
 
     def outcome(self, answer: Any, given: tuple[Any, ...]) -> Any:
@@ -100,9 +99,7 @@ class Check:
                     text = f"Your function stops with {type(error).__name__}: {error}".rstrip(".")
                     return Stopped(f"{text}. {hint}".strip())
         if self.same(found[0], found[0]) and not self.same(found[0], found[1]):
-            return Stopped(
-                "The same inputs give other numbers each time: use what the function is given, and nothing else."
-            )
+            return Stopped("It gives other numbers each time: use what the function is given, and nothing else.")
         return found[0]
 
     def same(self, got: Any, wanted: Any) -> bool:
@@ -178,8 +175,9 @@ def _numbers(value: Any) -> Tensor | None:
 def _both(got: Any, wanted: Any) -> tuple[Tensor | None, Tensor | None]:
     """The numbers of both; where a single one is wanted, [x] is taken for x."""
     numbers, right = _numbers(got), _numbers(wanted)
-    single = numbers is not None and right is not None and numbers.numel() == right.numel() == 1 and right.ndim == 0
-    return (numbers.reshape(()) if numbers is not None and single else numbers), right
+    if numbers is not None and numbers.numel() == 1 and right is not None and right.ndim == 0:
+        numbers = numbers.reshape(())
+    return numbers, right
 
 
 def _wrong_form(got: Any, wanted: Any) -> str:

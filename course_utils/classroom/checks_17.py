@@ -33,9 +33,6 @@ def high(t: Tensor) -> Tensor:
     return t[:, None, None, None]
 
 
-# ------------------------------------------------------------------------------------------------------ exercise 1
-
-
 def ends(
     noise: Callable = lambda x, v, t: x - t * v,
     data: Callable = lambda x, v, t: x + (1 - t) * v,
@@ -47,7 +44,7 @@ def ends(
 
 
 endpoints = Check(
-    lambda x, v, t: ends()(x, v, t),
+    ends(),
     # As many columns as pictures: t could run along the columns unnoticed.
     [
         (normal(4, 3, 5, 4), normal(4, 3, 5, 4, seed=1), torch.tensor([0.2, 0.9, 0.35, 0.6])),
@@ -75,9 +72,6 @@ endpoints = Check(
     right="A place and its velocity say where the line comes from and where it leads.",
     hint=FIT,
 )  # fmt: skip
-
-
-# ------------------------------------------------------------------------------------------------------ exercise 2
 
 
 def guide(v_null: Tensor, v_text: Tensor, g: float) -> Tensor:
@@ -126,11 +120,8 @@ def asked(model: Toy, t: list[float], size: tuple[int, ...], g: float) -> tuple[
     return model, normal(len(t), *size), torch.tensor(t), tokens(len(t), 6), null, g
 
 
-TIMES = "pictures get each other's t: torch.cat([x, x]) goes with torch.cat([t, t]), not with repeat_interleave"
-ROWS = "every other row is taken where the halves are needed: chunk(2), in the order of torch.cat"
-
 guided_velocity = Check(
-    lambda model, x, t, text, null, g: guided()(model, x, t, text, null, g),
+    guided(),
     [
         asked(Toy(), [0.15, 0.8, 0.45], (2, 4, 5), 3.0),
         asked(Toy(), [0.6], (3, 2, 4), 1.5),
@@ -150,8 +141,8 @@ guided_velocity = Check(
         "g is always 3: use the argument": guided(lambda null, text, g: guide(null, text, 3.0)),
         "g below 1 is raised to 1; g = 0 is the model without words": guided(lambda null, text, g: guide(null, text, max(g, 1))),
         "g below 0 is raised to 0; it leads away from the words": guided(lambda null, text, g: guide(null, text, max(g, 0))),
-        TIMES: guided(double_t=lambda t: t.repeat_interleave(2)),
-        ROWS: guided(halves=lambda v: (v[::2], v[1::2])),
+        "pictures get each other's t: torch.cat([x, x]) goes with torch.cat([t, t]), not with repeat_interleave": guided(double_t=lambda t: t.repeat_interleave(2)),
+        "every other row is taken where the halves are needed: chunk(2), in the order of torch.cat": guided(halves=lambda v: (v[::2], v[1::2])),
         "the answer still has the doubled batch: chunk(2) gives the two halves": guided(lambda v, g: g * v, halves=lambda v: (v,)),
         "the halves are cut along the channels; they lie along the first dimension": guided(halves=lambda v: v.chunk(2, 1)),
         "the model was not called: it gives both velocities, model(x, t, words)": lambda model, x, *_: 0 * x,
@@ -160,9 +151,6 @@ guided_velocity = Check(
     right="With and without the words, in one pass of a doubled batch.",
     hint="torch.cat and chunk(2) both work along the first dimension.",
 )  # fmt: skip
-
-
-# ------------------------------------------------------------------------------------------------------ exercise 3
 
 
 def hide(scores: Tensor, mask: Tensor, value: float = -math.inf) -> Tensor:
@@ -199,7 +187,7 @@ KEPT = torch.tensor([[True, True, True, False], [True, False, True, False]])[:, 
 FIVE = torch.tensor([True] * 5 + [False] * 2)[None, None, None]
 
 attention_map = Check(
-    lambda q, k, mask: attend()(q, k, mask),
+    attend(),
     # The last scores are in the hundreds, of both signs: too large for exp().
     [
         (normal(2, 3, 5, 6), normal(2, 3, 4, 6, seed=1), KEPT),
@@ -228,9 +216,6 @@ attention_map = Check(
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------------------ exercise 4
-
-
 def window(
     inside: Callable = lambda t, low, high: (low <= t) & (t < high),
     inner: Callable = guide,
@@ -254,7 +239,7 @@ def with_if(v_null: Tensor, v_text: Tensor, t: Tensor, g: float, low: float, hig
 
 
 interval_guidance = Check(
-    lambda v_null, v_text, t, g, low, high: window()(v_null, v_text, t, g, low, high),
+    window(),
     # A sampler starts at t = 0, so `low` itself belongs to the interval; sums of powers of two are exact.
     [
         moving([0.1, 0.3, 0.5, 0.9, 0.7], (2, 3, 5), 3.0, 0.2, 0.6),
@@ -284,9 +269,6 @@ interval_guidance = Check(
     right="Guided inside the interval, the model as it is outside; there one pass would do.",
     hint=FIT,
 )  # fmt: skip
-
-
-# ---------------------------------------------------------------------------------------------------------- clinic
 
 
 def seeded(seed: int) -> torch.Generator:
