@@ -20,6 +20,7 @@ FIT = "Pictures are (B, C, H, W), so what is (B,) needs three more dimensions: t
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
+    """Normal numbers of this shape, always the same for a seed."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(170 + seed))
 
 
@@ -75,6 +76,7 @@ endpoints = Check(
 
 
 def guide(v_null: Tensor, v_text: Tensor, g: float) -> Tensor:
+    """The guided velocity v_null + g (v_text - v_null)."""
     return v_null + g * (v_text - v_null)
 
 
@@ -116,6 +118,7 @@ def guided(
 
 
 def asked(model: Toy, t: list[float], size: tuple[int, ...], g: float) -> tuple[Any, ...]:
+    """The arguments of exercise 2: as many pictures (C, H, W) and captions as times."""
     null = torch.tensor([2, 0, 0, 0, 0, 0]).expand(len(t), -1)
     return model, normal(len(t), *size), torch.tensor(t), tokens(len(t), 6), null, g
 
@@ -154,10 +157,12 @@ guided_velocity = Check(
 
 
 def hide(scores: Tensor, mask: Tensor, value: float = -math.inf) -> Tensor:
+    """Scores with `value` where `mask` is False."""
     return scores.masked_fill(~mask, value)
 
 
 def renormalised(weights: Tensor) -> Tensor:
+    """Weights divided by their sum over the words."""
     return weights / weights.sum(-1, keepdim=True)
 
 
@@ -231,10 +236,12 @@ def window(
 
 
 def moving(t: list[float], size: tuple[int, ...], g: float, low: float, high: float) -> tuple[Any, ...]:
+    """The arguments of exercise 4: velocities of as many pictures (C, H, W) as times."""
     return normal(len(t), *size), normal(len(t), *size, seed=1), torch.tensor(t), g, low, high
 
 
 def with_if(v_null: Tensor, v_text: Tensor, t: Tensor, g: float, low: float, high: float) -> Tensor:
+    """Guidance in an interval with one decision for the whole batch, which PyTorch refuses."""
     return guide(v_null, v_text, g) if low <= t < high else v_text
 
 
@@ -272,6 +279,7 @@ interval_guidance = Check(
 
 
 def seeded(seed: int) -> torch.Generator:
+    """A generator that starts at `seed`."""
     return torch.Generator().manual_seed(seed)
 
 
@@ -319,11 +327,13 @@ def drop(chosen: Callable) -> Callable[..., Any]:
 
 
 def in_place(words: Tensor, null: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Replaces rows, each by its own chance, in `words` itself."""
     words[torch.rand(len(words), generator=generator) < share] = null
     return words
 
 
 def exactly(words: Tensor, null: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Replaces rows by chance, but always the same number of them."""
     rows = torch.randperm(len(words), generator=generator)[: round(share * len(words))]
     return words.index_put((rows,), null)
 
