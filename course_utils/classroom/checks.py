@@ -1,38 +1,241 @@
-"""Checks of exercises: each answers with one text, "right. …", "not done yet. …", or what the slip looks like.
+"""Checks of exercises: each answers with one text, "right. …", "nearly. …", "not yet. …" or "not done yet. …".
+
+A `Check` holds the right answer, inputs to try it with, and the usual slips, each as the wrong answer that it leads to. What a
+reader's answer gives is compared with what those give: a slip is found by its value and called by its name. The checks of a
+lesson are a table of them, such as `checks_04`; those of lesson 00, whose answers are words, end this file.
 
 A check uses no other room: the lesson hands it what it needs, such as `parse`.
 """
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from course_utils.common import CourseError
 
-ATTRIBUTES = ("size", "fill", "colour", "shape")
+
+@dataclass(frozen=True)
+class Stopped:
+    """The sentence about an answer that gives nothing to compare: it raises an error, or is never the same twice."""
+
+    sentence: str
+
+
+def as_function(answer: Any) -> Callable[..., Any]:
+    """A function as it is; a value as a function without arguments."""
+    return answer if callable(answer) else lambda: answer
+
+
+def reading(read: Callable[[Any], Any]) -> Callable[[Any], Callable[..., Any]]:
+    """For `observe`: compares what `read` makes of a value; functions stay as they are."""
+    return lambda answer: answer if callable(answer) else lambda: read(answer)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Called with an answer, a function or a value, it says whether the answer is right, or which slip it looks like.
+
+    reference: the right answer.
+    inputs: for a function, the arguments of each trial, at least two of other sizes and signs; the answer gets copies.
+    slips: what follows "It looks as if", and a wrong answer of which it is said; the one that fits most trials is taken.
+    todo: what is asked, said as long as nothing is written.
+    right: what follows "right.", or a function that makes it from the answer.
+    hint: follows PyTorch's own error messages, most of which are about shapes.
+    otherwise: says of a wrong value what slips do not, where the usual "it should be …" would give the solution away.
+    observe: turns an answer into the function whose values are compared; may raise CourseError, with what to say.
+    rtol, atol: how far numbers may be off, as in `torch.allclose`.
+    """
+
+    reference: Any
+    inputs: Sequence[tuple[Any, ...]] = ((),)
+    slips: Mapping[str, Any] = field(default_factory=dict)
+    todo: str = ""
+    right: str | Callable[[Any], str] = ""
+    hint: str = ""
+    otherwise: Callable[[Any], str] | None = None
+    observe: Callable[[Any], Callable[..., Any]] = as_function
+    rtol: float = 1e-4
+    atol: float = 1e-5
+
+    def __call__(self, answer: Any) -> str:
+        """One text: "right. …", "nearly. …" (right in the first trial), "not yet. …" or "not done yet. …"."""
+        if any(self.inputs) and not callable(answer) and not empty(answer):
+            return f"not yet. The answer is a function; this is {answer!r}."
+        found, wanted = ([self.outcome(one, given) for given in self.inputs] for one in (answer, self.reference))
+        if empty(answer) or any(map(empty, found)):
+            return f"not done yet. {self.todo}"
+        wrong = [i for i, pair in enumerate(zip(found, wanted, strict=True)) if not self.same(*pair)]
+        if not wrong:
+            return f"right. {self.right(answer) if callable(self.right) else self.right}".strip()
+        first = wrong[0]
+        start = "nearly" if first else "not yet"
+
+        def fits(slip: str, trials: Sequence[int]) -> int:
+            return sum(self.same(found[i], self.outcome(self.slips[slip], self.inputs[i])) for i in trials)
+
+        if slips := [slip for slip in self.slips if fits(slip, [first])]:
+            return f"{start}. It looks as if {max(slips, key=lambda slip: fits(slip, range(len(found))))}."
+        return f"{start}. {self._unexplained(found[first], wanted[first], self.inputs[first])}"
+
+    def outcome(self, answer: Any, given: tuple[Any, ...]) -> Any:
+        """What an answer gives for copies of these arguments, or `Stopped`; the reader's random numbers stay as they are."""
+        found = []
+        for seed in (0, 1):
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed)
+                try:
+                    found.append(self.observe(answer)(*copy.deepcopy(given)))
+                except CourseError as error:
+                    return Stopped(str(error))
+                except Exception as error:
+                    hint = self.hint if isinstance(error, RuntimeError | IndexError) else ""
+                    text = f"Your function stops with {type(error).__name__}: {error}".rstrip(".")
+                    return Stopped(f"{text}. {hint}".strip())
+        if self.same(found[0], found[0]) and not self.same(found[0], found[1]):
+            return Stopped("It gives other numbers each time: use what the function is given, and nothing else.")
+        return found[0]
+
+    def same(self, got: Any, wanted: Any) -> bool:
+        """Whether both say the same: numbers within the tolerances, whether in tensors, arrays or lists; all else equal."""
+        if isinstance(wanted, tuple):
+            parts = _parts(got, len(wanted))
+            return parts is not None and all(map(self.same, parts, wanted))
+        numbers, right = _both(got, wanted)
+        if right is None:
+            try:
+                return type(got) is type(wanted) and bool(got == wanted)
+            except ValueError:  # an array of objects is neither true nor false
+                return False
+        if numbers is None or numbers.shape != right.shape:
+            return False
+        return torch.allclose(numbers, right, self.rtol, self.atol, equal_nan=True)
+
+    def _unexplained(self, got: Any, wanted: Any, given: tuple[Any, ...]) -> str:
+        """What to say of a wrong outcome that no slip explains."""
+        if isinstance(got, Stopped):
+            return got.sentence
+        if what := _wrong_form(got, wanted):
+            return f"{what[0].upper()}{what[1:]}."
+        if self.otherwise:
+            return self.otherwise(got)
+        what = self._difference(got, wanted)
+        names = inspect.signature(self.reference).parameters if given else ()
+        known = ((name, value) for name, value in zip(names, given, strict=False) if not callable(value))
+        return f"For {', '.join(f'{name} = {_short(value)}' for name, value in known)}, {what}."
+
+    def _difference(self, got: Any, wanted: Any) -> str:
+        """Where a value of the right form is wrong."""
+        if isinstance(wanted, tuple):
+            pairs = zip(_parts(got, len(wanted)) or (), wanted, strict=True)
+            number, one, right = next((i, *pair) for i, pair in enumerate(pairs, 1) if not self.same(*pair))
+            return f"in part {number} of {len(wanted)} {self._difference(one, right)}"
+        numbers, right = _both(got, wanted)
+        if numbers is None or right is None:
+            return f"it should be {wanted!r}; yours is {got!r}"
+        if right.ndim == 0:
+            return f"it should be {right:.4f}; yours is {numbers:.4f}"
+        where = tuple((~torch.isclose(numbers, right, self.rtol, self.atol, equal_nan=True)).nonzero()[0].tolist())
+        return f"the number at {list(where)} should be {right[where]:.4f}; yours is {numbers[where]:.4f}"
+
+
+def empty(value: Any) -> bool:
+    """Whether nothing is written yet: None, ..., an empty text, or one of these inside."""
+    if isinstance(value, Mapping):
+        return empty(list(value.values()))
+    if isinstance(value, tuple | list):
+        return any(map(empty, value))
+    return value is None or value is ... or (isinstance(value, str) and not value)
+
+
+def _parts(value: Any, n: int) -> Sequence[Any] | None:
+    """The `n` parts of a tuple, a list or a stack of tensors; None if it has not as many."""
+    try:
+        return value if not isinstance(value, str | Mapping) and len(value) == n else None
+    except TypeError:
+        return None
+
+
+def _numbers(value: Any) -> Tensor | None:
+    """What a tensor, an array, a number or a list of them holds, in float64; None if it holds no numbers."""
+    try:
+        if isinstance(value, tuple | list):
+            return torch.stack([_numbers(part) for part in value])  # type: ignore[misc]  # a None is a TypeError
+        return torch.as_tensor(value).detach().cpu().double()
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _both(got: Any, wanted: Any) -> tuple[Tensor | None, Tensor | None]:
+    """The numbers of both; where a single one is wanted, [x] is taken for x."""
+    numbers, right = _numbers(got), _numbers(wanted)
+    if numbers is not None and numbers.numel() == 1 and right is not None and right.ndim == 0:
+        numbers = numbers.reshape(())
+    return numbers, right
+
+
+def _wrong_form(got: Any, wanted: Any) -> str:
+    """What is wrong with the form of a value; "" if nothing is."""
+    if isinstance(wanted, tuple):
+        parts = _parts(got, len(wanted))
+        if parts is None:
+            return f"the answer has {len(wanted)} parts; yours is {_short(got)}"
+        return next((form for form in map(_wrong_form, parts, wanted) if form), "")
+    numbers, right = _both(got, wanted)
+    if right is None:
+        return ""
+    if numbers is None:
+        return f"the answer is {'one number' if right.ndim == 0 else 'a tensor of numbers'}; yours is {_short(got)}"
+    if numbers.shape == right.shape:
+        return ""
+    asked = f"have the shape {tuple(right.shape)}" if right.ndim else "be one number"
+    return f"the answer should {asked}; yours has the shape {tuple(numbers.shape)}"
+
+
+def _short(value: Any) -> str:
+    """A value in a few characters: a large tensor by its shape."""
+    if isinstance(value, Tensor):
+        few = value.numel() <= 5 and value.ndim <= 1
+        return str([float(f"{x:.4g}") for x in value.flatten().tolist()]) if few else f"a tensor {tuple(value.shape)}"
+    text = f"{value:g}" if isinstance(value, float) else repr(value)
+    return text if len(text) <= 60 else f"a {type(value).__name__}"
+
+
+# ------------------------------------------------------------------------------------- lesson 00: answers in words
+
 ANSWERS = ("yes", "no", "open")
-AGREEMENT = 7 / 8  # eye and judge may differ on a picture or two: either can be wrong
+SLACK = 1 / 8  # eye and judge may differ on a picture or two of sixteen: either can be wrong
 
 
 def says(prompt: Any, wanted: Any, parse: Callable[[str], Any]) -> str:
     """Whether a prompt says what the partial scene `wanted` says, no more and no less; `parse` reads prompts."""
-    if prompt is None or prompt is ... or prompt == "":
-        return "not done yet. Write a sentence between the quotes, and run this cell again."
-    if not isinstance(prompt, str):
-        return f"not yet. A prompt is text in quotes; this is {prompt!r}."
-    try:
-        found = parse(prompt)
-    except CourseError as error:
-        return f"not yet. {error}"
-    if found == wanted:
-        return "right. It says what was asked, no more and no less."
-    if len(found.things) != len(wanted.things):
-        return f"not yet. It speaks of {_things(len(found.things))}, and {_things(len(wanted.things))} were asked for."
-    pairs = [(name, found, wanted) for name in ("place", "relation", "background")]
-    pairs += [(name, *both) for both in zip(found.things, wanted.things, strict=True) for name in ATTRIBUTES]
-    slips = [slip for name, is_, should in pairs if (slip := _slip(name, getattr(is_, name), getattr(should, name)))]
-    return f"nearly. {slips[0]}." if len(slips) == 1 else f"not yet. {'. '.join(slips)}."
+
+    def read(text: Any) -> Any:
+        if not isinstance(text, str):
+            raise CourseError(f"A prompt is text in quotes; this is {text!r}.")
+        return parse(text)
+
+    def differ(found: Any) -> str:
+        if len(found.things) != len(wanted.things):
+            return f"It speaks of {_things(len(found.things))}, and {_things(len(wanted.things))} were asked for."
+        pairs = [(name, found, wanted) for name in ("place", "relation", "background")]
+        for both in zip(found.things, wanted.things, strict=True):
+            pairs += [(name, *both) for name in ("size", "fill", "colour", "shape")]
+        return " ".join(filter(None, (_slip(name, getattr(a, name), getattr(b, name)) for name, a, b in pairs)))
+
+    return Check(
+        lambda: wanted,
+        observe=reading(read),
+        otherwise=differ,
+        todo="Write a sentence between the quotes, and run this cell again.",
+        right="It says what was asked, no more and no less.",
+    )(prompt)
 
 
 def decided(answers: Any, holds: Mapping[str, float]) -> str:
@@ -40,29 +243,33 @@ def decided(answers: Any, holds: Mapping[str, float]) -> str:
 
     A share of 1 means yes, 0 no, anything between open.
     """
-    if not isinstance(answers, Mapping) or set(answers) != set(holds):
-        return (
-            "not yet. Keep the dictionary and its statements as they were; change only what stands behind the colons."
-        )
-    given = {statement: answers[statement] for statement in holds}
-    missing = sum(answer in (None, ..., "") for answer in given.values())
-    if missing:
-        return f"not done yet. {missing} of {len(given)} statements have no answer."
-    for statement, answer in given.items():
-        if answer not in ANSWERS:
-            return f'not yet. The answer to “{statement}” is {answer!r}; write "yes", "no" or "open".'
-    truth = {statement: "yes" if share == 1 else "no" if share == 0 else "open" for statement, share in holds.items()}
-    wrong = [statement for statement in given if given[statement] != truth[statement]]
-    if not wrong:
-        return f"right. All {len(given)} are answered as the words decide them."
-    why = {
-        "yes": "the words decide it: it is so in every picture that fits",
-        "no": "the words rule it out: it is so in no picture that fits",
-        "open": f"the words leave it open: it is so in {holds[wrong[0]]:.0%} of the pictures that fit",
-    }[truth[wrong[0]]]
-    return (
-        f"not yet, {len(given) - len(wrong)} of {len(given)} are right. “{wrong[0]}” is not {given[wrong[0]]!r}: {why}."
-    )
+    truth = {one: "yes" if share == 1 else "no" if share == 0 else "open" for one, share in holds.items()}
+
+    def read(given: Any) -> Any:
+        if not isinstance(given, Mapping) or set(given) != set(holds):
+            raise CourseError("Keep the dictionary and its statements; change only what stands behind the colons.")
+        if odd := next((statement for statement in given if given[statement] not in ANSWERS), ""):
+            raise CourseError(f'The answer to “{odd}” is {given[odd]!r}; write "yes", "no" or "open".')
+        return dict(given)
+
+    def differ(given: Mapping[str, str]) -> str:
+        wrong = [statement for statement in truth if given[statement] != truth[statement]]
+        why = {
+            "yes": "the words decide it: it is so in every picture that fits",
+            "no": "the words rule it out: it is so in no picture that fits",
+            "open": f"the words leave it open: it is so in {holds[wrong[0]]:.0%} of the pictures that fit",
+        }[truth[wrong[0]]]
+        right = f"{len(truth) - len(wrong)} of {len(truth)} are right."
+        return f"{right} “{wrong[0]}” is not {given[wrong[0]]!r}: {why}."
+
+    missing = sum(map(empty, answers.values())) if isinstance(answers, Mapping) else len(holds)
+    return Check(
+        lambda: truth,
+        observe=reading(read),
+        otherwise=differ,
+        todo=f"{missing} of {len(holds)} statements have no answer.",
+        right=f"All {len(holds)} are answered as the words decide them.",
+    )(answers)
 
 
 def marked_wrong(marked: Any, shown: Sequence[bool], readings: Sequence[str]) -> str:
@@ -74,26 +281,31 @@ def marked_wrong(marked: Any, shown: Sequence[bool], readings: Sequence[str]) ->
         readings: for each picture what the judge reads, in words.
     """
     n = len(shown)
-    if marked is None or marked is ...:
-        return "not done yet. List the numbers of the pictures that do not show what was asked; [] if there is none."
-    if isinstance(marked, int):
-        return f"not yet. {marked} is a count; list which pictures are wrong, such as [3, 11]."
-    if not all(isinstance(number, int) for number in marked):
-        return f"not yet. The list holds whole numbers from 1 to {n}, one for each wrong picture."
-    chosen = set(marked)
-    if 0 in chosen:
-        return "not yet. The pictures are numbered from 1, and your list holds a 0."
-    if outside := sorted(number for number in chosen if not 1 <= number <= n):
-        return f"not yet. There are {n} pictures, and no number {outside[0]}."
-    by_judge = {number for number, good in enumerate(shown, 1) if not good}
-    differ = sorted(chosen ^ by_judge)
-    agree = n - len(differ)
-    details = "".join(f" It reads number {number} as {readings[number - 1]}." for number in differ[:3])
-    if agree >= AGREEMENT * n:
-        return f"right. You and the judge agree on {agree} of {n}.{details}"
-    if n - agree >= AGREEMENT * n:
-        return "not yet. It looks as if you listed the pictures that are right; list those that are wrong."
-    return f"not yet. You and the judge agree on {agree} of {n}: look again at {_list(differ)}.{details}"
+    wrong, good = ({i for i, shows in enumerate(shown, 1) if shows is kind} for kind in (False, True))
+
+    def read(numbers: Any) -> set[int]:
+        if isinstance(numbers, int):
+            raise CourseError(f"{numbers} is a count; list which pictures are wrong, such as [3, 11].")
+        if not isinstance(numbers, list | tuple | set) or not all(isinstance(number, int) for number in numbers):
+            raise CourseError(f"The list holds whole numbers from 1 to {n}, one for each wrong picture.")
+        if outside := [number for number in numbers if not 1 <= number <= n]:
+            raise CourseError(f"The pictures are numbered from 1 to {n}; there is no number {outside[0]}.")
+        return next((near for near in (wrong, good) if len(near ^ set(numbers)) <= SLACK * n), set(numbers))
+
+    def compare(numbers: Any) -> str:
+        differ = sorted(wrong ^ set(numbers))
+        again = f": look again at {', '.join(map(str, differ))}" if len(differ) > SLACK * n else ""
+        details = (f" It reads number {number} as {readings[number - 1]}." for number in differ[:3])
+        return f"You and the judge agree on {n - len(differ)} of {n}{again}.{''.join(details)}"
+
+    return Check(
+        lambda: wrong,
+        slips={"you listed the pictures that are right; list those that are wrong": lambda: good},
+        observe=reading(read),
+        otherwise=compare,
+        todo="List the numbers of the pictures that do not show what was asked; [] if there is none.",
+        right=compare,
+    )(marked)
 
 
 def _things(n: int) -> str:
@@ -105,11 +317,7 @@ def _slip(name: str, found: str | None, wanted: str | None) -> str:
     if found == wanted:
         return ""
     if found is None:
-        return f"The {name} is left open; it should be {wanted}"
+        return f"The {name} is left open; it should be {wanted}."
     if wanted is None:
-        return f"It says the {name} ({found}), which should stay open"
-    return f"The {name} is {found}; it should be {wanted}"
-
-
-def _list(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
+        return f"It says the {name} ({found}), which should stay open."
+    return f"The {name} is {found}; it should be {wanted}."

@@ -1,274 +1,223 @@
-"""Checks of lesson 04: each answers with one text, "right. …", "not done yet. …", or what the slip looks like.
-
-Slips are found by value: the check computes what each common mistake would give and compares it with the answer.
-"""
+"""The checks of lesson 04: for each exercise the right answer, inputs to try, and the slips with what is said of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STEP = 1 / 8  # from one of the 17 grey levels of `digits` to the next, in [-1, 1]
+from course_utils.classroom.checks import Check, reading
+from course_utils.common import CourseError
+
+LOG2, log = math.log(2), math.log
+
+bits_per_pixel = Check(
+    lambda log_density, pixels, step: -(log_density / pixels + log(step)) / LOG2,
+    # the last density is so high that density times step is above 1, and the bits fall below 0
+    [(-12.8, 64, 1 / 8), (21.0, 30, 1 / 16), (90.0, 12, 1 / 4)],
+    {
+        "these are nats per pixel: one bit is log 2 = 0.693 nats": lambda p, n, s: -(p / n + log(s)),
+        "nats are multiplied by log 2: one bit is 0.693 nats, so divide": lambda p, n, s: -(p / n + log(s)) * LOG2,
+        "these are bits per picture: divide by the number of pixels": lambda p, n, s: -(p + n * log(s)) / LOG2,
+        "the log-density is that of the whole picture: divide it by the pixels": lambda p, n, s: -(p + log(s)) / LOG2,
+        "the sign is turned: what is likely needs few bits": lambda p, n, s: (p / n + log(s)) / LOG2,
+        "the step is missing: a probability is a density times a width": lambda p, n, s: -p / n / LOG2,
+        "the step counts once, but every pixel has one": lambda p, n, s: -(p + log(s)) / n / LOG2,
+        "log step has the wrong sign: a finer step makes a level less probable": lambda p, n, s: (
+            (log(s) - p / n) / LOG2
+        ),
+        "the step is always 1/8: use the argument": lambda p, n, s: 3 - p / n / LOG2,
+        "there are always 64 pixels: use the argument": lambda p, n, s: -(p / 64 + log(s)) / LOG2,
+        "abs() stands where a minus belongs": lambda p, n, s: abs(p / n + log(s)) / LOG2,
+    },
+    todo="Return a number, and run this cell again.",
+    rtol=1e-3,  # 0.693 will do for log 2
+)
 
 
-def bits_per_pixel(answer: Callable[..., Any]) -> str:
-    """Whether `answer(log_density, pixels, step)` turns nats per picture into bits per pixel."""
-    log_density, pixels = -12.8, 64
-    got, slip = _number(answer, log_density, pixels, STEP)
-    if slip:
-        return slip
-    nats = -(log_density / pixels + math.log(STEP))
-    return _verdict(
-        got,
-        nats / math.log(2),
-        {
-            "these are nats per pixel: one bit is log 2 = 0.693 nats": nats,
-            "these are bits per picture: divide by the number of pixels": nats * pixels / math.log(2),
-            "the sign is turned: what is likely needs few bits": -nats / math.log(2),
-            "the step from one grey level to the next is missing: a density times a width is a probability": -log_density
-            / pixels
-            / math.log(2),
-            "the step counts once, but every pixel has one": -(log_density + math.log(STEP)) / pixels / math.log(2),
-            "log step has the wrong sign: a finer step makes each level less probable": -(
-                log_density / pixels - math.log(STEP)
-            )
-            / math.log(2),
-        },
-        f"For log p = {log_density}, {pixels} pixels and step {STEP}",
-    )
+def shifted(log_w: Tensor, by: Tensor) -> Tensor:
+    """log of the mean weight over K, with `by` taken out of the exponent."""
+    return by + (log_w - by).exp().mean(0).log()
 
 
-def importance_bound(answer: Callable[..., Any]) -> str:
-    """Whether `answer(log_weights)` is the importance-weighted bound (B,) of log-weights (K, B), also where exp is too small.
+MILD = torch.tensor([[0.1, -2.0, 1.2], [-0.7, 0.4, -1.5], [1.9, -0.3, 0.8], [0.2, 1.1, -0.6]])
+# As far from 0 as pictures are; the first and the last draws weigh nothing, so no draw but the largest can be taken out.
+FAR = torch.cat([MILD[:2] - 3000, MILD, MILD[2:] - 3000]) - torch.tensor([2000.0, 1000.0, 4000.0])
 
-    Besides mild log-weights it gets far ones, of other sizes for each picture and with draws 3000 nats apart: what takes out
-    anything but each picture's largest, or a fixed K, is seen there.
-    """
-    mild = torch.tensor([[0.1, -2.0, 1.2], [-0.7, 0.4, -1.5], [1.9, -0.3, 0.8], [0.2, 1.1, -0.6]], dtype=torch.float64)
-    shift = torch.tensor([-2000.0, -1000.0, -4000.0], dtype=torch.float64)
-    apart = torch.cat([mild + shift - 3000, mild + shift])  # the first half weighs nothing beside the second
+importance_bound = Check(
+    lambda log_weights: log_weights.logsumexp(0) - log(len(log_weights)),
+    [(MILD,), (FAR,), (1500 + MILD[:2].repeat(1, 2),)],
+    {
+        "the mean of the logarithms is taken, which is the ELBO again; take the mean inside": lambda w: w.mean(0),
+        "the weights are summed where their mean is needed: log K is missing": lambda w: w.logsumexp(0),
+        "log K is added where it should be taken away": lambda w: w.logsumexp(0) + log(len(w)),
+        "K divides outside the logarithm; inside it, it becomes minus log K": lambda w: w.logsumexp(0) / len(w),
+        "log B is taken away; the mean is over the K draws": lambda w: w.logsumexp(0) - log(w.shape[1]),
+        "the mean goes along the pictures: the draws come first, (K, B)": lambda w: w.logsumexp(1) - log(w.shape[1]),
+        "this is one number for all pictures: keep them apart, (B,)": lambda w: w.logsumexp(0).mean() - log(len(w)),
+        "the logarithm of the mean weight is missing": lambda w: w.exp().mean(0),
+        "K is always 4: take it from the shape of the log-weights": lambda w: w.logsumexp(0) - log(4),
+        "exp() gives 0 around -2000: take the largest out first, or use torch.logsumexp": lambda w: (
+            w.exp().mean(0).log()
+        ),
+        "one maximum is taken out for all pictures: each needs its own": lambda w: shifted(w, w.max()),
+        "exp() gives inf: what is taken out must be the *largest* of each picture": lambda w: shifted(
+            w, w.min(0).values
+        ),
+    },
+    todo="Return a tensor with one number for each picture, and run this cell again.",
+    right="It also holds where the weights themselves are too small for a float.",
+    rtol=1e-5,
+)
+
+
+def water(lambdas: Tensor, noise: float) -> Tensor:
+    """The rate of each direction above this noise."""
+    return 0.5 * (lambdas / noise).log().clamp(min=0)
+
+
+rates = Check(
+    lambda eigenvalues, sigma, beta: water(eigenvalues, beta * sigma**2),
+    [(torch.tensor([1.5, 4.0, 0.05, 0.6, 0.2]), 0.4, 3.0), (torch.tensor([0.1, 2.5, 0.7]), 0.9, 0.6)],
+    {
+        "β is not heard: it makes the noise β σ²": lambda v, s, b: water(v, s**2),
+        "negative numbers are left: such a direction falls silent, with rate 0": lambda v, s, b: (v / b / s**2).log() / 2,
+        "this is β = 1, with negative numbers left": lambda v, s, b: (v / s**2).log() / 2,
+        "the rate is multiplied by β; the rate itself is asked": lambda v, s, b: b * water(v, b * s**2),
+        "the rate is multiplied by β; what β changes is the noise, β σ²": lambda v, s, b: b * water(v, s**2),
+        "λ is put in where w² = λ − βσ² belongs": lambda v, s, b: (1 + v / b / s**2).log() / 2,
+        "the half is missing: it is the logarithm of a deviation, not of a variance": lambda v, s, b: 2 * water(v, b * s**2),
+        "σ stands where the variance σ² is needed": lambda v, s, b: water(v, b * s),
+        "β divides where it should multiply: a larger β is like more noise": lambda v, s, b: water(v, s**2 / b),
+        "β is squared: it multiplies σ², not σ": lambda v, s, b: water(v, (b * s) ** 2),
+        "these are bits; the course counts nats": lambda v, s, b: water(v, b * s**2) / LOG2,
+        "log of a negative number is taken, nan: below the noise the rate is 0": lambda v, s, b: (v - b * s**2).log(),
+        "σ is always 0.4: use the argument": lambda v, s, b: water(v, b * 0.4**2),
+        "the rates are sorted; keep the order of the eigenvalues": lambda v, s, b: water(v, b * s**2).sort(descending=True)[0],
+    },
+    todo="Return one number of nats for each eigenvalue, and run this cell again.",
+    right="Directions with an eigenvalue below β σ² say nothing.",
+)  # fmt: skip
+
+
+def vae_loss(
+    z: Callable = lambda mean, log_variance, noise: mean + (0.5 * log_variance).exp() * noise,
+    picture: Callable = lambda error: error.sum(-1),
+    rate: Callable = lambda kl: kl.sum(-1),
+    whole: Callable = lambda loss: loss.mean(),
+    order: int = 1,
+) -> Callable[..., Any]:
+    """The loss of clinic 1, or with one part of it changed; order -1 takes the log-variances first."""
+
+    def loss(heads: Tensor, decode: Callable[[Tensor], Tensor], images: Tensor, noise: Tensor) -> Any:
+        mean, log_variance = heads.chunk(2, -1)[::order]
+        error = F.binary_cross_entropy_with_logits(decode(z(mean, log_variance, noise)), images, reduction="none")
+        return whole(picture(error) + rate(0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)))
+
+    return loss
+
+
+def and_gradient(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """The loss or, where `heads` asks for it, the loss and its gradient in them."""
+
+    def observed(heads: Tensor, *rest: Any) -> Any:
+        value = loss(heads, *rest)
+        if heads.requires_grad and not (isinstance(value, Tensor) and value.requires_grad):
+            return "no gradient"
+        return (value, torch.autograd.grad(value.sum(), heads)[0]) if heads.requires_grad else value
+
+    return observed
+
+
+def batch(b: int, d: int, p: int, gradient: bool) -> tuple[Any, ...]:
+    """Heads (B, 2 D), a linear decoder, images (B, P) and noise (B, D)."""
+    sizes, seeded = ((b, 2 * d), (d, p), (b, p), (b, d)), torch.Generator().manual_seed(p)
+    heads, matrix, images, noise = (torch.randn(size, generator=seeded) for size in sizes)
+    return heads.requires_grad_(gradient), lambda z: z @ matrix, images.sigmoid(), noise
+
+
+mended_loss = Check(
+    vae_loss(),
+    [batch(5, 3, 7, False), batch(3, 2, 9, True)],
+    {
+        "the KL is missing: nothing keeps the codes where the prior draws them": vae_loss(rate=lambda kl: 0),
+        "the noise is missing: z must be drawn, not set to the mean": vae_loss(lambda m, v, e: m),
+        "noise and KL are both missing: this is still a plain autoencoder": vae_loss(lambda m, v, e: m, rate=lambda kl: 0),
+        "noise and KL are missing, and pixels are averaged: this is still the broken loss": vae_loss(lambda m, v, e: m, lambda e: e.mean(-1), lambda kl: 0),
+        "the KL is missing, and pixels are averaged: sum them, then add the KL": vae_loss(picture=lambda e: e.mean(-1), rate=lambda kl: 0),
+        "the noise is drawn anew: use the `noise` that is given": vae_loss(lambda m, v, e: m + (0.5 * v).exp() * torch.randn_like(m)),
+        "the KL is summed over the batch as well: sum over latents, take the mean over pictures": vae_loss(rate=lambda kl: kl.sum()),
+        "the heads are swapped: the means come first, then the log-variances": vae_loss(order=-1),
+        "the KL has the wrong sign: codes are paid for running away": vae_loss(rate=lambda kl: -kl.sum(-1)),
+        "exp(log-variance) is used as the deviation; it is the variance: take half of the logarithm": vae_loss(lambda m, v, e: m + v.exp() * e),
+        "the log-variance itself is used as the deviation, which is exp of half of it": vae_loss(lambda m, v, e: m + v * e),
+        "pixels are averaged and latents are summed: that multiplies β by the number of pixels": vae_loss(picture=lambda e: e.mean(-1)),
+        "pixels and latents are averaged, over different numbers: the terms lose their common unit": vae_loss(picture=lambda e: e.mean(-1), rate=lambda kl: kl.mean(-1)),
+        "the latents' KL is averaged; it must be summed": vae_loss(rate=lambda kl: kl.mean(-1)),
+        "this is the ELBO itself: a loss is what gets smaller, so turn the sign": vae_loss(whole=lambda loss: -loss.mean()),
+        "the pictures are summed: take their mean, so that the loss does not depend on the batch": vae_loss(whole=lambda loss: loss.sum()),
+        "each picture has its own loss: take the mean over them": vae_loss(whole=lambda loss: loss),
+        "no gradient comes through: .item(), .detach() and no_grad cut it off, and nothing is learned": vae_loss(whole=lambda loss: loss.mean().item()),
+        "the code is detached: the decoder's error must reach the encoder through z": vae_loss(lambda m, v, e: (m + (0.5 * v).exp() * e).detach()),
+        "the KL is detached: its gradient is what pulls the codes to the prior": vae_loss(rate=lambda kl: kl.sum(-1).detach()),
+    },
+    todo="Return one number, the loss, and run this cell again.",
+    observe=and_gradient,
+)  # fmt: skip
+
+
+def cross_entropy(witness: Any) -> float:
+    """Binary cross-entropy of one (pixel, logit). CourseError if this is none."""
     try:
-        got, far = answer(mild.clone()), answer(apart.clone())
-    except Exception as error:
-        return f"not yet. Your function stops with {type(error).__name__}: {error}"
-    if got is None or got is ...:
-        return "not done yet. Return a tensor with one number for each picture, and run this cell again."
-    if not isinstance(got, Tensor):
-        return f"not yet. The answer is a tensor with one number for each picture; yours is {type(got).__name__}."
-    k, right = len(mild), torch.logsumexp(mild, 0) - math.log(len(mild))
-    across = torch.logsumexp(mild, 1) - math.log(mild.shape[1])
-    slips = {
-        "the mean of the logarithms: this is the ELBO again; the mean must be taken inside the logarithm": mild.mean(0),
-        "a sum of the weights where their mean is needed: log K is missing": right + math.log(k),
-        "log K is added where it should be taken away": right + 2 * math.log(k),
-        "mean and sum along the pictures: the draws are the first dimension, (K, B)": across,
-        "one number for all pictures: keep them apart, (B,)": right.mean(),
-        "the mean weight without its logarithm": mild.exp().mean(0),
-    }
-    if got.shape == right.shape and torch.allclose(got.double(), right, rtol=1e-5, atol=1e-5):
-        return _far_weights(far, right + shift - math.log(2), k)
-    for slip, value in slips.items():
-        if got.shape == value.shape and torch.allclose(got.double(), value, rtol=1e-5, atol=1e-5):
-            return f"not yet. It looks like {slip}."
-    if got.shape != right.shape:
-        return f"not yet. For log-weights {tuple(mild.shape)} the answer has the shape {tuple(right.shape)}; yours has {tuple(got.shape)}."
-    return f"not yet. The first picture should get {right[0]:.4f}; yours gets {got.flatten()[0]:.4f}."
-
-
-def _far_weights(far: Any, wanted: Tensor, k: int) -> str:
-    """What to say of an answer that is right for mild log-weights: `far` are its numbers for twice `k` far ones."""
-    if not isinstance(far, Tensor) or far.shape != wanted.shape:
-        return f"not yet. For {2 * k} draws the answer still has the shape {tuple(wanted.shape)}."
-    far = far.double()
-    if torch.allclose(far, wanted, rtol=1e-6):  # loose enough for float32
-        return "right. It also holds where the weights themselves are too small for a float."
-    finite, start = far.isfinite(), "nearly. With log-weights around -2000, usual for pictures, it gives "
-    if finite.all():
-        if torch.allclose(far, wanted + math.log(2), rtol=1e-6):
-            return f"nearly. With {2 * k} draws log K is still log {k}: take K from the shape of the log-weights."
-        return f"nearly. With log-weights far from 0 the first picture should get {wanted[0]:.2f}; yours gets {far[0]:.2f}."
-    if finite.any():
-        return f"{start}{far[~finite][0].item():g}: one maximum for all pictures: each needs its own."
-    if far[0] == -math.inf:
-        return f"{start}-inf: exp() is 0 there. Take the largest out first, or use torch.logsumexp."
-    return f"{start}{far[0].item():g}: exp() is too large there. What has to be taken out is the *largest* log-weight of each picture."
-
-
-def rates(answer: Callable[..., Any]) -> str:
-    """Whether `answer(eigenvalues, sigma, beta)` is the KL of each direction of the best linear VAE."""
-    eigenvalues, sigma, beta = torch.tensor([4.0, 1.5, 0.6, 0.2, 0.05], dtype=torch.float64), 0.4, 3.0
-
-    def right(lambdas: Tensor, noise: float) -> Tensor:
-        return 0.5 * (lambdas / noise).log().clamp(min=0)
-
-    try:
-        got = answer(eigenvalues.clone(), sigma, beta)
-    except Exception as error:
-        return f"not yet. Your function stops with {type(error).__name__}: {error}"
-    if got is None or got is ...:
-        return "not done yet. Return one number of nats for each eigenvalue, and run this cell again."
-    if not isinstance(got, Tensor) or got.shape != eigenvalues.shape:
-        return "not yet. The answer is a tensor with one number for each eigenvalue."
-    if got.isnan().any():
-        return (
-            "not yet. Some rates are nan: a logarithm of a negative number. Directions below the noise have the rate 0."
-        )
-    noise = beta * sigma**2
-    slips = {
-        "β is not heard: it makes the noise β σ²": right(eigenvalues, sigma**2),
-        "negative numbers are left: no KL is below 0, so such a direction is switched off": 0.5
-        * (eigenvalues / noise).log(),
-        "this is β = 1, with negative numbers left": 0.5 * (eigenvalues / sigma**2).log(),
-        "β is multiplied to the rate; the rate itself is asked": beta * right(eigenvalues, noise),
-        "β is multiplied to the rate; what it changes is the noise, β σ²": beta * right(eigenvalues, sigma**2),
-        "λ is put in where w² = λ − βσ² belongs": 0.5 * (1 + eigenvalues / noise).log(),
-        "the half is missing: it is the logarithm of a deviation, not of a variance": 2 * right(eigenvalues, noise),
-        "σ where the variance σ² is needed": right(eigenvalues, beta * sigma),
-        "β divides where it should multiply: a larger β is like more noise": right(eigenvalues, sigma**2 / beta),
-        "β is squared: it multiplies σ², not σ": right(eigenvalues, (beta * sigma) ** 2),
-        "these are bits; the course counts nats": right(eigenvalues, noise) / math.log(2),
-    }
-    if torch.allclose(got.double(), right(eigenvalues, noise), rtol=1e-5, atol=1e-6):
-        return "right. Directions with an eigenvalue below β σ² say nothing."
-    for slip, value in slips.items():
-        if torch.allclose(got.double(), value, rtol=1e-5, atol=1e-6):
-            return f"not yet. It looks as if {slip}."
-    wanted = ", ".join(f"{v:.4f}" for v in right(eigenvalues, noise).tolist())
-    return f"not yet. For eigenvalues {eigenvalues.tolist()}, sigma {sigma} and beta {beta} the rates are {wanted}."
-
-
-def mended_loss(answer: Callable[..., Any]) -> str:
-    """Clinic 1: whether `answer(heads, decode, images, noise)` is minus the mean ELBO of a Bernoulli VAE.
-
-    heads (B, 2 D) are the means and then the log-variances, images (B, P) in [0, 1], noise (B, D).
-    """
-    seeded = torch.Generator().manual_seed(4)
-    heads, noise = (torch.randn(5, n, generator=seeded, dtype=torch.float64) for n in (6, 3))
-    images = torch.rand(5, 7, generator=seeded, dtype=torch.float64)
-    matrix = torch.randn(3, 7, generator=seeded, dtype=torch.float64)
-
-    def decode(z: Tensor) -> Tensor:
-        return z @ matrix
-
-    try:
-        got = answer(heads.clone(), decode, images.clone(), noise.clone())
-    except Exception as error:
-        return f"not yet. Your function stops with {type(error).__name__}: {error}"
-    if got is None or got is ...:
-        return "not done yet. Return one number, the loss, and run this cell again."
-    mean, log_variance = heads.chunk(2, -1)
-    kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)
-
-    def error_of(z: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(decode(z), images, reduction="none")
-
-    z = mean + (0.5 * log_variance).exp() * noise
-    rec, total = error_of(z).sum(-1).mean(), kl.sum(-1).mean()
-    variance_as_deviation = error_of(mean + log_variance.exp() * noise).sum(-1).mean()
-    swapped = error_of(log_variance + (0.5 * mean).exp() * noise).sum(-1).mean()
-    swapped_kl = 0.5 * (log_variance**2 + mean.exp() - 1 - mean).sum(-1).mean()
-    slips = {
-        "the KL is missing: nothing keeps the codes where the prior draws them": rec,
-        "the noise is missing: z must be drawn, not set to the mean": error_of(mean).sum(-1).mean() + total,
-        "noise and KL are both missing: this is still a plain autoencoder": error_of(mean).sum(-1).mean(),
-        "noise and KL are missing, and pixels are averaged: this is still the broken loss": error_of(mean).mean(),
-        "the KL is missing, and pixels are averaged: sum them, then add the KL": error_of(z).mean(),
-        "the KL is summed over the batch as well: sum over latents, take the mean over pictures": rec + kl.sum(),
-        "the heads are swapped: the means come first, then the log-variances": swapped + swapped_kl,
-        "the KL has the wrong sign: codes are paid for running away": rec - total,
-        "exp(log-variance) is used as the deviation; it is the variance: take half of the logarithm": variance_as_deviation
-        + total,
-        "pixels are averaged and latents are summed: that multiplies β by the number of pixels": error_of(z).mean()
-        + total,
-        "pixels and latents are both averaged, over different numbers: the two terms lose their common unit": error_of(
-            z
-        ).mean()
-        + kl.mean(),
-        "the latents' KL is averaged; it must be summed": rec + kl.mean(),
-        "this is the ELBO itself: a loss is what gets smaller, so turn the sign": -(rec + total),
-        "the pictures are summed: take their mean, so that the loss does not depend on the batch": 5 * (rec + total),
-    }
-    return _verdict(torch.as_tensor(got).double(), rec + total, slips, "On the check's five pictures")
-
-
-def no_floor(witness: Any) -> str:
-    """Clinic 2: whether (pixel, logit), with a pixel in [-1, 1], makes binary cross-entropy fall below -100."""
-    if witness is None or witness is ...:
-        return "not done yet. Write a pair (pixel, logit), and run this cell again."
-    if not isinstance(witness, (tuple, list)) or len(witness) != 2:
-        return "not yet. A witness is a pair of numbers, (pixel, logit)."
-    try:
-        pixel, logit = (float(value) for value in witness)
-    except (TypeError, ValueError):
-        return f"not yet. A witness is a pair of numbers, (pixel, logit); this is {witness!r}."
-    if not -1 <= pixel <= 1:
-        return f"not yet. The pictures lie in [-1, 1], and {pixel:g} does not."
+        pixel, logit = map(float, witness)
+    except (TypeError, ValueError, RuntimeError):
+        raise CourseError(f"A witness is a pair of numbers, (pixel, logit); this is {witness!r}.") from None
     if not math.isfinite(logit):
-        return "not yet. Choose a finite logit."
-    loss = F.softplus(torch.tensor(logit, dtype=torch.float64)).item() - pixel * logit
-    if loss < -100:
-        return f"right. The loss is {loss:.1f} there, and a larger logit of that sign makes it smaller still."
-    if pixel >= 0:
-        return (
-            f"not yet. The loss is {loss:.1f}. For pixels in [0, 1] it never falls below 0: which pixels are outside?"
-        )
-    if logit >= 0:
-        return f"not yet. The loss is {loss:.1f}. The pixel is negative, so push the logit to the other side."
-    return f"not yet. The loss is {loss:.1f}. The side is right; go further."
+        raise CourseError("Choose a finite logit.")
+    return F.softplus(torch.tensor(logit, dtype=torch.float64)).item() - pixel * logit
 
 
-def reached(share: Any) -> str:
-    """Clinic 3: which share of a standard normal prior in two dimensions lies where both numbers are in (0, 1)."""
-    if share is None or share is ...:
-        return "not done yet. Write a number between 0 and 1, and run this cell again."
-    one = 0.5 * math.erf(1 / math.sqrt(2))  # of one dimension, between 0 and 1
-    slips = {
-        "this is the share of one dimension; both must hit": one,
+def signs(witness: Any) -> list[int]:
+    """Whether the loss is below -100, and if not, whether the pixel and the logit are negative; 2 and 0 if it is outside."""
+    deep, (pixel, logit) = cross_entropy(witness) < -100, map(float, witness)
+    return [2, 0, 0] if not -1 <= pixel <= 1 else [1, 1, 1] if deep else [0, pixel < 0, pixel < 0 and logit < 0]
+
+
+no_floor = Check(
+    (-1.0, -150.0),
+    slips={
+        "the pixel lies outside [-1, 1], where the pictures are": (-2.0, -150.0),
+        "the pixel lies in [0, 1], and there the loss never falls below 0: which pixels are outside?": (0.5, -150.0),
+        "the logit goes to the wrong side: the pixel is negative": (-1.0, 150.0),
+        "the side is right, and the logit does not go far enough": (-1.0, -20.0),
+    },
+    todo="Write a pair (pixel, logit), and run this cell again.",
+    right=lambda witness: (
+        f"The loss is {cross_entropy(witness):.1f} there, and a larger logit of that sign makes it smaller still."
+    ),
+    observe=reading(signs),
+)
+
+ONE = 0.5 * math.erf(1 / math.sqrt(2))  # the share of one standard normal number between 0 and 1
+
+reached = Check(
+    ONE**2,
+    slips={
+        "this is the share of one dimension; both must hit": ONE,
         "this is where both are positive: they must also be below 1": 0.25,
-        "this is the interval from -1 to 1; a sigmoid gives 0 to 1": (2 * one) ** 2,
-        "this is one dimension between -1 and 1": 2 * one,
-        "this is the share that is NOT reached": 1 - one**2,
+        "this is the interval from -1 to 1; a sigmoid gives 0 to 1": (2 * ONE) ** 2,
+        "this is one dimension between -1 and 1": 2 * ONE,
+        "this is the share that is NOT reached": 1 - ONE**2,
+        "this is a percentage: a share lies between 0 and 1": 100 * ONE**2,
         "half is right for one dimension without the upper end; count both ends and both dimensions": 0.5,
-    }
-    try:
-        got = torch.tensor(float(share), dtype=torch.float64)
-    except (TypeError, ValueError):
-        return f"not yet. A share is a number between 0 and 1; this is {share!r}."
-    if abs(got - one**2) < 0.006:
-        return f"right. Only {one**2:.1%} of what the prior draws lies where such an encoder can put a mean."
-    for slip, value in slips.items():
-        if abs(got - value) < 0.006:
-            return f"not yet. It looks as if {slip}."
-    return "not yet. Draw a million pairs from the prior and count those with both numbers between 0 and 1."
-
-
-def _number(answer: Callable[..., Any], *arguments: float) -> tuple[Tensor, str]:
-    """What a function of numbers returns, and "" or what is wrong with it."""
-    try:
-        got = answer(*arguments)
-    except Exception as error:
-        return torch.tensor(0.0), f"not yet. Your function stops with {type(error).__name__}: {error}"
-    if got is None or got is ...:
-        return torch.tensor(0.0), "not done yet. Return a number, and run this cell again."
-    try:
-        return torch.tensor(float(got), dtype=torch.float64), ""
-    except (TypeError, ValueError):
-        return torch.tensor(0.0), f"not yet. The answer is a number; yours is {got!r}."
-
-
-def _verdict(got: Tensor, right: Any, slips: Mapping[str, Any], where: str) -> str:
-    """One sentence about a number: right, a slip by its name, or how far off."""
-    if got.numel() != 1:
-        return f"not yet. The answer is one number; yours has the shape {tuple(got.shape)}."
-    value = got.item()
-    if math.isclose(value, float(right), rel_tol=1e-5, abs_tol=1e-8):
-        return "right."
-    for slip, wrong in slips.items():
-        if math.isclose(value, float(wrong), rel_tol=1e-5, abs_tol=1e-8):
-            return f"not yet. It looks as if {slip}."
-    return f"not yet. {where} it should be {float(right):.4f}; yours is {value:.4f}."
+    },
+    todo="Write a number between 0 and 1, and run this cell again.",
+    right=f"Only {ONE**2:.1%} of what the prior draws lies where such an encoder can put a mean.",
+    otherwise=lambda share: "Draw a million pairs from the prior and count those with both numbers between 0 and 1.",
+    rtol=5e-3,
+    atol=6e-3,
+)
