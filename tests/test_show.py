@@ -21,7 +21,7 @@ from course_utils.common import ROOT, CourseError
 from course_utils.generators import load
 from course_utils.measure.judge import Judge
 from course_utils.show import interactive
-from course_utils.show.style import FONT
+from course_utils.show.style import FONT, WIDTH
 from course_utils.worlds.captioned import world
 from course_utils.worlds.captions import parse, remarks
 
@@ -93,7 +93,7 @@ def test_captions_never_collide_nor_leave_the_sheet(count: int, marks: bool) -> 
         assert under.min() == 1, "on white paper, not on a picture"
         for b in boxes[n + 1 :]:
             assert min(a.x1, b.x1) - max(a.x0, b.x0) < 1 or min(a.y1, b.y1) - max(a.y0, b.y0) < 1, "no two collide"
-    assert width <= 700
+    assert width <= WIDTH
 
 
 @pytest.mark.parametrize("right", [None, [True, False, None]])
