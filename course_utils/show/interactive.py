@@ -17,11 +17,12 @@ from course_utils.extras import need
 from course_utils.show.pictures import to_png
 from course_utils.show.style import RIGHT, WRONG
 
-EXAMPLES = (  # the weights that ship draw these mostly right: tests/test_show.py lets the judge count
-    "a small red circle above a large blue square",
-    "an orange star to the left of a purple circle",
-    "一个红色的小圆在蓝色大方块的上面",
-    "两个蓝色的圆",
+# Complete captions, which the weights that ship draw mostly right: tests/test_show.py lets the judge count.
+EXAMPLES = (
+    "a large solid green circle to the left of a large solid pink square on a white background",
+    "a large solid blue square above a small solid red circle on a grey background",
+    "three small solid blue circles on a white background",
+    "黑色背景上有两个蓝色的实心大圆",
 )
 NEVER_SEEN = ("a red heart above a blue square",)  # no training picture shows this colour of this shape
 DEBOUNCE = 0.3  # seconds for which a slider rests before its move is drawn
