@@ -33,9 +33,12 @@ help:
 	@echo 'make student                 write the lessons without solutions and outputs to _build/student'
 	@echo 'make clean                   remove .venv and everything else that make made'
 
-# A server without a screen gets the address instead of a browser; JupyterLab asks root to say that it is meant.
+# A server without a screen gets the address instead of a browser; JupyterLab asks root to say that it is meant. Only what is
+# trusted may move without being run: the stored flipbooks. News and updates would be asked for at other hosts, in a pop-up.
 lab: $(VENV)/.lab
-	@set --; \
+	@$(PY) -m nbformat.sign --log-level=WARN notebooks/*.ipynb || \
+		echo 'Not all lessons could be marked as trusted: where a flipbook stands still, choose File, Trust Notebook.'
+	@set -- --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate; \
 	if [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] && [ "$$(uname)" != Darwin ]; then set -- "$$@" --no-browser; fi; \
 	if [ "$$(id -u)" = 0 ]; then set -- "$$@" --allow-root; fi; \
 	echo "Opening JupyterLab at $(START); stop it with Ctrl-C."; \

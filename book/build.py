@@ -230,8 +230,10 @@ def generator_table() -> str:
         ]
         for group, ceiling in quality["ceiling"].items():
             row = [group.replace("_", " "), share(quality[group], quality["intervals"][group])]
-            both = quality["judge_b"][group]
-            row += [f"{share(both['b'], both['interval'])} of {both['pictures']}", share(both["a"]), share(ceiling)]
+            if both := quality.get("judge_b", {}).get(group):
+                row += [f"{share(both['b'], both['interval'])} of {both['pictures']}", share(both["a"]), share(ceiling)]
+            else:
+                row += ["not measured", "not measured", share(ceiling)]
             lines.append(f"| {' | '.join(row)} |")
         low, high = quality["intervals"]["fidelity"]
         least, most = quality["intervals"]["diversity"]
@@ -251,6 +253,8 @@ def generator_table() -> str:
 
 def differ(quality: dict[str, Any]) -> str:
     """The groups of prompts on which the judges differ."""
+    if "judge_b" not in quality:
+        return "judge B has not read these yet"
     names = [name.replace("_", " ") for name, both in quality["judge_b"].items() if both["differ"]]
     return ", ".join(names) or "here they do so nowhere"
 

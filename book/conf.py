@@ -65,7 +65,6 @@ html_css_files = ["course.css"]
 html_favicon = "_static/favicon.svg"
 html_context = {"default_mode": "auto"}
 html_use_index = html_domain_indices = False  # the search finds functions, too
-html_show_search_summary = False  # it would fetch pages, which a browser forbids for file://
 html_theme_options = {
     "show_navbar_depth": 2,
     "show_toc_level": 2,

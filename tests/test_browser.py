@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.server
+import json
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sites
 from browser import Visit, chromium
+
+from course_utils.show.pictures import to_png
+from course_utils.show.style import WIDTH
 
 PHONE = 390  # pixels
 LEAST_CONTRAST = 4.5  # of text against its ground, as WCAG 2 (level AA) asks; large text needs 3
@@ -225,6 +232,9 @@ def test_search_finds_a_lesson(browser: Any, book: Path, server: str, place: str
         visit.page.goto(f"{base}/search.html?q=guidance")
         result = visit.page.locator("#search-results a[href*='00_start_here']").first
         result.wait_for(timeout=20_000)
+        if place == "server":  # what stands around the word; from the disk a browser fetches no pages
+            snippet = visit.page.locator("#search-results li:has(a[href*='00_start_here']) .context").first
+            assert "guidance" in snippet.inner_text().lower()
         result.click()
         visit.page.wait_for_url("**/00_start_here.html*")
         assert not visit.complaints
@@ -241,6 +251,90 @@ def test_light_and_dark_can_be_switched(browser: Any, book: Path) -> None:
         drawn = "before => (document.querySelector('div.mermaid svg')?.innerHTML ?? before) !== before"
         visit.page.wait_for_function(drawn, arg=before)  # the diagram has been drawn anew
         assert not visit.page.evaluate(DRAWN) + visit.page.evaluate(FAINT, LEAST_CONTRAST) + visit.complaints
+
+
+# ------------------------------------------------------------------------------------------------- how a page is set
+
+LINE = f"x = {'1' * 84}"  # 88 columns, as long as a line of a lesson may be
+LONG = "course_utils/classroom/a_long_name_of_a_file_that_no_phone_shows_in_one_line.ipynb"
+
+
+@pytest.fixture(scope="module")
+def plain(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Address of a page with headings, a line of code, a long name, and a figure that a cell has drawn."""
+    folder = tmp_path_factory.mktemp("plain")
+    figure = base64.b64encode(to_png(np.ones((1, 3, 20, WIDTH)))).decode()
+    output = {"output_type": "display_data", "data": {"image/png": figure}, "metadata": {}}
+    words = f"# One\n\n## Two\n\n### Three\n\nText with `{LONG}`.\n\n> **Predict.** What comes?"
+    cells = [
+        {"cell_type": "markdown", "source": words, "metadata": {}, "id": "a"},
+        {"cell_type": "code", "source": LINE, "metadata": {}, "id": "b", "execution_count": 1, "outputs": [output]},
+    ]
+    about = {"language_info": {"name": "python"}}
+    book = {"cells": cells, "metadata": about, "nbformat": 4, "nbformat_minor": 5}
+    done = sites.small_book(folder, {"page.ipynb": json.dumps(book)})
+    assert done.returncode == 0, done.stderr
+    return (folder / "html" / "page.html").as_uri()
+
+
+def style(visit: Visit, place: str, name: str) -> float:
+    """A number of the style in which an element is shown: pixels, or a weight."""
+    return float(visit.page.locator(f"article {place}").first.evaluate(f"e => parseFloat(getComputedStyle(e).{name})"))
+
+
+def test_headings_go_down_and_code_is_nearly_as_large_as_the_text(browser: Any, plain: str) -> None:
+    with Visit(browser) as visit:
+        visit.page.goto(plain)
+        for name, least in (("fontSize", 2), ("fontWeight", 0)):
+            values = [style(visit, heading, name) for heading in ("h1", "h2", "h3")]
+            assert all(a >= b + least for a, b in pairwise(values)), f"{name}: {values}"
+        assert style(visit, "pre", "fontSize") >= 0.84 * style(visit, "p", "fontSize")
+        assert style(visit, "pre", "lineHeight") >= 1.4 * style(visit, "pre", "fontSize")
+
+
+@pytest.mark.parametrize("width", [1280, 1440])
+def test_a_line_of_88_columns_and_a_figure_fit(browser: Any, plain: str, width: int) -> None:
+    with Visit(browser, width=width) as visit:
+        visit.page.goto(plain)
+        code = visit.page.locator("div.cell_input pre")
+        assert LINE in code.inner_text()
+        assert code.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+        text, figure = (
+            visit.page.locator(f"article {place}").first.bounding_box() for place in ("p", ".cell_output img")
+        )
+        assert figure["width"] == WIDTH == text["width"]
+
+
+def test_a_long_name_breaks_between_its_words(browser: Any, plain: str) -> None:
+    with Visit(browser, width=PHONE) as visit:
+        visit.page.goto(plain)
+        lines = visit.page.locator("article code.literal").first.evaluate(
+            """code => {
+              const texts = [...code.querySelectorAll('span.pre')].flatMap(e => [...e.childNodes]).filter(n => n.data);
+              const range = document.createRange(), lines = {};
+              for (const text of texts) for (let i = 0; i < text.length; i++) {
+                range.setStart(text, i); range.setEnd(text, i + 1);
+                const top = Math.round(range.getBoundingClientRect().top);
+                lines[top] = (lines[top] ?? '') + text.data[i];
+              }
+              return Object.values(lines);
+            }"""
+        )
+        assert "".join(lines) == LONG and len(lines) > 1
+        assert all(line[-1] in "/_." for line in lines[:-1]), lines
+        assert not visit.page.evaluate(WIDE)
+
+
+@pytest.mark.parametrize("width", [PHONE, 1280])
+def test_a_figure_in_the_dark_lies_on_a_white_card_within_the_page(browser: Any, plain: str, width: int) -> None:
+    with Visit(browser, width=width, dark=True) as visit:
+        visit.page.goto(plain)
+        assert style(visit, ".cell_output img", "borderTopWidth") >= 5
+        colours = visit.page.locator("article .cell_output img").evaluate(
+            "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).borderTopColor, getComputedStyle(e).filter]"
+        )
+        assert colours == ["rgb(255, 255, 255)", "rgb(255, 255, 255)", "none"]
+        assert not visit.page.evaluate(WIDE)
 
 
 # ------------------------------------------------------------------------------------------------- planted faults

@@ -292,7 +292,9 @@ def test_odd_captions_are_remarked_on():
         assert captions.remarks(text) == []  # unknown words are named elsewhere
     for text, told in [
         ("a gray circle", '"gray" is said of a background'),
-        ("red circle blue square", "two things may have one relation"),
+        ("red circle blue square", 'nothing stands between two things; put "and", a comma or a relation'),
+        ("红色的圆蓝色的方块", 'put "和" or a relation'),
+        ("a circle left of a square left of a star", "three things have neither place nor relation"),
         ("four stars", "one to three things"),
         ("一个red圆", '"red" is of another language'),
         ("一个绿色三角形在左边", '"green triangle" is held out'),

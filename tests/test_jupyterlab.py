@@ -1,8 +1,9 @@
-"""A lesson in JupyterLab, as a reader has it: open it, run it, move what can be moved, and see the picture change."""
+"""A lesson in JupyterLab, as `make lab` opens it: it is trusted, no news pop up, what can be moved changes the picture."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,30 +12,27 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import Visit, chromium
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSON = "00_start_here.ipynb"
-SETTINGS = {  # no news and updates from other hosts; every cell is on the page, whether it is in sight or not
-    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false, "doNotDisturbMode": true}',
-    "notebook-extension/tracker": '{"windowingMode": "none"}',
-}
+WHOLE = '{"windowingMode": "none"}'  # every cell is on the page, whether it is in sight or not
 SECONDS = 1000  # milliseconds
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a JupyterLab that works on a copy of the lesson, with settings of its own."""
+    """Address of a JupyterLab that works on a copy of the lesson, with the Makefile's options and no settings of a user."""
     pytest.importorskip("jupyterlab", reason="jupyterlab is missing; it comes with the extra 'lab'")
     folder = tmp_path_factory.mktemp("lab")
     (folder / "notebooks").mkdir()
     (folder / "notebooks" / LESSON).write_bytes((ROOT / "notebooks" / LESSON).read_bytes())
-    for name, text in SETTINGS.items():
-        file = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        file.parent.mkdir(parents=True)
-        file.write_text(text, encoding="utf-8")
+    file = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    file.parent.mkdir(parents=True)
+    file.write_text(WHOLE, encoding="utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -45,10 +43,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
     }
     environment.pop("MPLBACKEND", None)  # the kernel sets the one that shows figures
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nlab:")[2].partition("\n\n")[0]
+    trust = [sys.executable, "-m", *re.findall(r"-m (nbformat\.sign) ", recipe), str(folder / "notebooks" / LESSON)]
+    subprocess.run(trust, env=environment, check=True)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
+    command += re.findall(r"--LabApp\.(?!default_url)[^\s;]+", recipe)
     command += [
         "--ServerApp.port_retries=0",
         "--IdentityProvider.token=",
@@ -80,6 +83,8 @@ def test_a_reader_opens_runs_and_plays(lab: str) -> None:
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=120 * SECONDS)
         idle = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
         page.wait_for_function(idle, timeout=120 * SECONDS)
+        turn(page)  # as stored, before anything has run: scripts of untrusted pages are taken out
+
         page.evaluate(
             "window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => 0)"
         )  # until all have run
@@ -94,10 +99,16 @@ def test_a_reader_opens_runs_and_plays(lab: str) -> None:
         changed = "([place, before]) => (document.querySelector(place)?.src ?? before) !== before"
         page.wait_for_function(changed, arg=[f"{box} img", before], timeout=120 * SECONDS)
 
-        flipbook = page.locator("div.flipbook").first
-        shown = flipbook.locator("img.flipbook-page:visible")
-        before = shown.get_attribute("src")
-        flipbook.locator("input[type=range]").focus()
-        page.keyboard.press("ArrowRight")
-        assert shown.count() == 1 and shown.get_attribute("src") != before
+        turn(page)
+        assert page.locator(".Toastify__toast").all_inner_texts() == []  # no news, no updates
         assert not [complaint for complaint in visit.complaints if complaint.startswith("outside")]
+
+
+def turn(page: Any) -> None:
+    """Moves the first flipbook's slider and looks for another picture."""
+    flipbook = page.locator("div.flipbook").first
+    shown = flipbook.locator("img.flipbook-page:visible")
+    before = shown.get_attribute("src")
+    flipbook.locator("input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    assert shown.count() == 1 and shown.get_attribute("src") != before

@@ -200,6 +200,14 @@ def test_lab_opens_a_browser_only_where_there_is_a_display(make: Make) -> None:
     assert "--no-browser" not in make.calls()[-1]
 
 
+def test_lab_trusts_the_stored_lessons_before_it_opens_them(make: Make) -> None:
+    make("lab")
+    trust, lab = make.calls()[-2:]
+    assert trust[:2] == ["-m", "nbformat.sign"] and "jupyterlab" in lab
+    lessons = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert [word for word in trust if word.endswith(".ipynb")] == lessons != []
+
+
 def test_book_installs_what_it_needs_and_builds(make: Make) -> None:
     make("book")
     calls = make.calls()

@@ -21,7 +21,7 @@ from course_utils.common import ROOT, CourseError
 from course_utils.generators import load
 from course_utils.measure.judge import Judge
 from course_utils.show import interactive
-from course_utils.show.style import FONT
+from course_utils.show.style import FONT, WIDTH
 from course_utils.worlds.captioned import world
 from course_utils.worlds.captions import parse, remarks
 
@@ -93,7 +93,7 @@ def test_captions_never_collide_nor_leave_the_sheet(count: int, marks: bool) -> 
         assert under.min() == 1, "on white paper, not on a picture"
         for b in boxes[n + 1 :]:
             assert min(a.x1, b.x1) - max(a.x0, b.x0) < 1 or min(a.y1, b.y1) - max(a.y0, b.y0) < 1, "no two collide"
-    assert width <= 700
+    assert width <= WIDTH
 
 
 @pytest.mark.parametrize("right", [None, [True, False, None]])
@@ -240,7 +240,8 @@ def test_prompt_box_labels_what_was_never_seen_and_begins_at_the_generators_own_
     assert len(show.prompt_box(Own(), ["a circle"], []).children[1].children) == 1
 
 
-def test_sliders_that_are_dragged_draw_once_they_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("widget", ["prompt_box", "explore"])
+def test_sliders_that_are_dragged_draw_once_they_rest(widget: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ipywidgets")
     monkeypatch.setattr(interactive, "DEBOUNCE", 0.05)
     asked = []
@@ -249,7 +250,12 @@ def test_sliders_that_are_dragged_draw_once_they_rest(monkeypatch: pytest.Monkey
         asked.append(seed)
         return types.SimpleNamespace(images=pictures(n), seconds=0.5, evaluations=8, warnings=[])
 
-    slider = show.prompt_box(generator).children[2].children[0]
+    def draw(seed):
+        asked.append(seed)
+        return pictures(1)
+
+    box = show.prompt_box(generator) if widget == "prompt_box" else show.explore(draw, {"seed": (-4, 4)}, "a dot")
+    slider = box.children[2 if widget == "prompt_box" else 0].children[0]
 
     async def drag() -> None:
         for seed in (1, 2, 3):
@@ -265,8 +271,11 @@ def test_examples_of_the_prompt_box_are_what_the_shipped_weights_can_draw() -> N
     judge, generator = Judge.load(), load("flow-shapes")
     for prompt in interactive.EXAMPLES:
         assert not remarks(prompt), prompt
+        asked = parse(prompt)
+        said = [asked.background, *(value for thing in asked.things for value in vars(thing).values())]
+        assert None not in said and (asked.relation or len(set(asked.things)) == 1), f"not complete: {prompt}"
         readings = judge.read(generator(prompt, seed=0, n=8).images)
-        assert sum(reading.shows(parse(prompt)) for reading in readings) >= 4, prompt  # at least every second one
+        assert sum(reading.shows(asked) for reading in readings) >= 5, prompt  # of 8
     for prompt in interactive.NEVER_SEEN:
         assert "held out" in remarks(prompt)[0]
 

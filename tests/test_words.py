@@ -82,10 +82,18 @@ def test_symbols_are_words():
     ("word", "near"),
     [
         *(("smal", "small"), ("circel", "circle"), ("sqaure", "square"), ("purpel", "purple"), ("bule", "blue")),
+        *(
+            ("yello", "yellow"),
+            ("starr", "star"),
+            ("backgruond", "background"),
+            ("botten", None),
+            ("triengle", "triangle"),
+        ),
         *(("hearts", "heart"), ("五脚星", "五角星"), ("正方型", "正方形")),
         *(
             (word, None)
-            for word in "no co2 dog car boat light without inside hexagon four skateboard 17 🔴 球 园形 六边形".split()
+            for word in "no co2 dog car boat light without inside hexagon four skateboard 17 🔴 球 园形 六边形 "
+            "tree threw these leaf pine rose dish desk plane plant gold tall head hands coat thin slide palm".split()
         ),
     ],
 )

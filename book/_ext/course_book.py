@@ -1,4 +1,5 @@
-"""What the book needs beyond its libraries: folded solutions, boxes, formulas as written, Mermaid diagrams, docstrings as plain text, edit links."""
+"""What the book needs beyond its libraries: folded solutions, boxes, formulas as written, Mermaid diagrams, names that may
+break, docstrings as plain text, edit links."""
 
 from __future__ import annotations
 
@@ -9,6 +10,9 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+NAME = re.compile(r'(?<=<span class="pre">)[^<]+')  # a word of code within a text, or of a signature
+BREAK = re.compile(r"[/_.](?=\w)")  # after which a line may end
 
 
 def fold_solutions(app: Sphinx, name: str, source: list[str]) -> None:
@@ -81,10 +85,16 @@ def visit_mermaid_text(self: Any, node: mermaid) -> None:
 
 
 def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    """Loads Mermaid on pages with a diagram only; says where a page's source lies in the repository."""
+    """Loads Mermaid on pages with a diagram only, lets long names break, says where a page's source lies in the repository."""
     if doctree is not None and doctree.next_node(mermaid) is not None:
         app.add_js_file("vendor/mermaid/mermaid.min.js", loading_method="defer")
         app.add_js_file("diagrams.js", loading_method="defer")
+    if page == "search":  # its snippets come from the pages found, which a browser does not fetch from the disk
+        app.add_js_file(
+            None, body='if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;'
+        )
+    if "body" in context:
+        context["body"] = NAME.sub(lambda name: BREAK.sub(r"\g<0><wbr>", name[0]), context["body"])
     source = f"{page}{context.get('page_source_suffix') or ''}"
     if page in app.config.course_generated or page.partition("/")[0] in app.config.course_generated:
         context["page_source_suffix"] = ""  # nothing to edit: build.py wrote it

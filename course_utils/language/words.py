@@ -56,7 +56,11 @@ PART = re.compile(
     rf"|[{HAN}]+"
     rf"|[^\s'{SIGN}{HAN}-]+(?:'[^\s'{SIGN}{HAN}-]+)*"
 )
-POOR_SUGGESTIONS = frozenset("a an and are at in is it its of on the there to with 位于 还有".split())
+# Known words that somebody who types something else hardly ever means: "tree" is not "three", nor "hand" "and".
+POOR_SUGGESTIONS = frozenset(
+    "a an and are at in is it its of on the there to with one two three single pair trio near over under plus check hand "
+    "side thing things object objects 位于 还有".split()
+)
 
 
 def normalise(text: str) -> str:
@@ -127,8 +131,9 @@ def unknown_words(text: str, words: Mapping[str, Iterable[str]]) -> dict[str, st
 def nearest_word(word: str, known: Iterable[str]) -> str | None:
     """The known word of which `word` looks like a misspelling, if there is one.
 
-    Short words and numbers are other words rather than slips ("no" is not "on", "dog" not "dot"), and hardly anybody gets
-    the first letter wrong. Chinese words must share most of their signs.
+    A slip leaves a letter out, puts one in, swaps two, or changes one of six or more. With fewer letters a changed one makes
+    another word ("leaf" is not "left"), and so do short words and numbers ("no" is not "on"); hardly anybody gets the first
+    letter wrong. Chinese words must share most of their signs.
     """
     if language_of(word) == "zh":
         options = [w for w in known if len(w) > 1 and language_of(w) == "zh" and w not in POOR_SUGGESTIONS]
@@ -137,5 +142,12 @@ def nearest_word(word: str, known: Iterable[str]) -> str | None:
         return None
     else:
         options = [w for w in known if len(w) > 2 and w[0] == word[0] and w not in POOR_SUGGESTIONS]
-        found = difflib.get_close_matches(word, sorted(options), 1, 0.75)
+        close = difflib.get_close_matches(word, sorted(options), 3, 0.75)
+        found = [w for w in close if min(len(w), len(word)) >= 6 or _one_slip(*sorted((w, word), key=len))]
     return found[0] if found else None
+
+
+def _one_slip(short: str, long: str) -> bool:
+    """Whether two words have the same letters in another order, or all but one of the longer in its order."""
+    letters = iter(long)
+    return sorted(short) == sorted(long) or (len(long) == len(short) + 1 and all(letter in letters for letter in short))

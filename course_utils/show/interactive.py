@@ -17,11 +17,12 @@ from course_utils.extras import need
 from course_utils.show.pictures import to_png
 from course_utils.show.style import RIGHT, WRONG
 
-EXAMPLES = (  # the weights that ship draw these mostly right: tests/test_show.py lets the judge count
-    "a small red circle above a large blue square",
-    "an orange star to the left of a purple circle",
-    "一个红色的小圆在蓝色大方块的上面",
-    "两个蓝色的圆",
+# Complete captions, which the weights that ship draw mostly right: tests/test_show.py lets the judge count.
+EXAMPLES = (
+    "a large solid green circle to the left of a large solid pink square on a white background",
+    "a large solid blue square above a small solid red circle on a grey background",
+    "three small solid blue circles on a white background",
+    "黑色背景上有两个蓝色的实心大圆",
 )
 NEVER_SEEN = ("a red heart above a blue square",)  # no training picture shows this colour of this shape
 DEBOUNCE = 0.3  # seconds for which a slider rests before its move is drawn
@@ -110,7 +111,6 @@ def prompt_box(
     go = w.Button(description="Draw", button_style="primary", icon="paint-brush")
     picture, words = w.HTML(), w.HTML()
     drawn: list[Any] = []  # the request of the last picture; the same request would draw the same picture
-    waiting: list[asyncio.TimerHandle] = []
 
     def draw(_: Any = None) -> None:
         request = {"prompts": text.value, "n": n, **{name: slider.value for name, slider in settings.items()}}
@@ -135,16 +135,9 @@ def prompt_box(
         text.value = button.description  # a new value draws
         draw()
 
-    def moved(_: Any) -> None:
-        while waiting:
-            waiting.pop().cancel()
-        try:
-            waiting.append(asyncio.get_running_loop().call_later(DEBOUNCE, draw))
-        except RuntimeError:  # no loop, so nothing to wait with
-            draw()
-
     go.on_click(draw)
     text.observe(draw, "value")
+    moved = debounced(draw)
     for slider in settings.values():
         slider.observe(moved, "value")
     for part in row:
@@ -184,10 +177,26 @@ def explore(
         pages = [image_html(to_png(image), f"{alt} ({said})", width=width, pixels=True) for image in draw(**values)]
         picture.value = "".join(pages)
 
+    moved = debounced(turn)
     for slider in sliders.values():
-        slider.observe(turn, "value")
+        slider.observe(moved, "value")
     turn()
     return w.VBox([w.Box(list(sliders.values()), layout=w.Layout(flex_flow="row wrap")), picture])
+
+
+def debounced(act: Callable[[], Any]) -> Callable[[Any], None]:
+    """A handler of changes that calls `act` once, when for DEBOUNCE seconds none has come; at once where no event loop runs."""
+    waiting: list[asyncio.TimerHandle] = []
+
+    def changed(_: Any) -> None:
+        while waiting:
+            waiting.pop().cancel()
+        try:
+            waiting.append(asyncio.get_running_loop().call_later(DEBOUNCE, act))
+        except RuntimeError:  # no loop, so nothing to wait with
+            act()
+
+    return changed
 
 
 def _report(pictures: Any) -> str:

@@ -15,7 +15,7 @@ from course_utils.common import DATA, CourseError
 STYLE = Path(__file__).with_name("course.mplstyle")
 FONT = DATA / "fonts" / "NotoSansCJKsc-subset.otf"
 
-WIDTH = 700  # pixels: the width of the book's text
+WIDTH = 768  # pixels: the width of the book's text, as in course.css
 RIGHT, WRONG, INK, FRAME = "#009E73", "#D55E00", "#222222", "#BBBBBB"
 
 

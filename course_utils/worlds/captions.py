@@ -339,6 +339,9 @@ def _read(tokens: list[Token], language: str) -> Scene:
         raise _nonsense(f'"{heard or words}" needs a shape after it', language)
     sentence = re.sub("J*w[Jw]*", "w", re.sub("J+", "J", sentence.replace("o", "r"))).strip("Jw")
     how = next((how for pattern, how in SENTENCES[language] if re.fullmatch(pattern, sentence)), "")
+    if not how and "TT" in sentence:
+        link = '"and", a comma' if language == "en" else '"和"'
+        raise _nonsense(f"nothing stands between two things; put {link} or a relation there", language)
     return canonical(_together(how, groups, directions, background, language))
 
 
