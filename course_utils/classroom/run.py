@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -21,6 +20,7 @@ from course_utils.classroom.pack import pack_figures
 from course_utils.classroom.tidy import Notebook, code_cells, code_digest, dump, read, tags, text, tidy, without_outputs
 from course_utils.common import DATA, ROOT, CourseError, atomic_path, sha256
 from course_utils.extras import need
+from course_utils.loaded import MODULES
 from course_utils.loaded import VARIABLE as LOADED
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -31,18 +31,21 @@ STEADY = {"seconds": (3.0, 0.25), "peak_mb": (50.0, 0.1)}  # a stamped number st
 EXAMPLES = """examples:
   python -m course_utils run 00            run lesson 00, store its outputs, stamp its seconds and memory
   python -m course_utils run 04 --profile ci    only time it in the small profile
-  python -m course_utils run --stale       refresh the lessons whose code, course_utils or weights have changed
+  python -m course_utils run --stale       refresh the lessons whose code, modules or weights have changed
   python -m course_utils run --all --check      change nothing, say what is wrong
 """
 
 
 class Execution(NamedTuple):
-    """A lesson that ran: its notebook with outputs, wall seconds, peak MB of its process, names of the weights it loaded."""
+    """A lesson that ran: its notebook with outputs, wall seconds, peak MB of its process, the weights and the modules of
+    course_utils that it loaded, by name.
+    """
 
     notebook: Notebook
     seconds: float
     peak_mb: float
     weights: list[str]
+    modules: list[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +112,7 @@ def refresh(path: Path, profiles: Sequence[str] = ("ci", "laptop")) -> None:
     notebook then stays as it was.
     """
     source, before = read(path), path.read_bytes()
-    result, utils = tidy(source), course_utils_digest()
+    result, digests = tidy(source), module_digests()
     stamp = dict(source["metadata"].get("course", {}))
     old = stamp if stamp.get("digest") == code_digest(source) else {}  # numbers of other code are not compared
     if "laptop" in profiles:
@@ -125,7 +128,7 @@ def refresh(path: Path, profiles: Sequence[str] = ("ci", "laptop")) -> None:
             stamp |= {
                 "profile": profile,
                 "digest": code_digest(source),
-                "course_utils": utils,
+                "course_utils": {name: digests[name] for name in run.modules if name in digests},
                 "weights": {name: card_digest(name) for name in run.weights},
                 "versions": {"python": platform.python_version()}
                 | {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -150,7 +153,8 @@ def execute(path: Path, profile: str) -> Execution:
     need("test", "ipykernel")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        before, after, weights = folder / "in.ipynb", folder / "out.ipynb", folder / "weights.txt"
+        before, after = folder / "in.ipynb", folder / "out.ipynb"
+        weights, modules = folder / "weights.txt", folder / "modules.txt"
         before.write_text(dump(without_outputs(read(path))), encoding="utf-8")
         kernel = folder / "kernels" / "course" / "kernel.json"  # this Python, whatever kernels the reader has installed
         kernel.parent.mkdir(parents=True)
@@ -160,6 +164,7 @@ def execute(path: Path, profile: str) -> Execution:
             **os.environ,
             "COURSE_PROFILE": profile,
             LOADED: str(weights),
+            MODULES: str(modules),
             "JUPYTER_PATH": str(folder),
             "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "PYTHONHASHSEED": "0",
@@ -188,8 +193,12 @@ def execute(path: Path, profile: str) -> Execution:
         failure = _failure(notebook, code, lines)
         if failure:
             raise CourseError(f"{path.stem}: {failure}. The stored notebook is as it was.")
-        loaded = sorted(set(weights.read_text(encoding="utf-8").split("\n")) - {""}) if weights.exists() else []
-        return Execution(notebook, seconds, peak_mb, loaded)
+        return Execution(notebook, seconds, peak_mb, _lines(weights), _lines(modules))
+
+
+def _lines(path: Path) -> list[str]:
+    """The different lines of a file, sorted; none if it is not there."""
+    return sorted(set(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
 
 
 def _measure(command: list[str], environment: dict[str, str], log: Any) -> tuple[int, float, float]:
@@ -247,19 +256,22 @@ def stale(path: Path) -> list[str]:
 def _reasons(notebook: Notebook, stamp: dict[str, Any]) -> Iterator[str]:
     if stamp["digest"] != code_digest(notebook):
         yield "its code changed"
-    if stamp.get("course_utils") != course_utils_digest():
-        yield "course_utils changed"
+    imported = stamp.get("course_utils")
+    if not isinstance(imported, dict):
+        yield "what it imports is not known"
+    else:
+        digests = module_digests()
+        yield from (f"{name} changed" for name, digest in imported.items() if digest != digests.get(name))
     for name, digest in stamp.get("weights", {}).items():
         if digest != card_digest(name):
             yield f"the weights {name} changed"
 
 
-def course_utils_digest() -> str:
-    """SHA-256 over names and contents of the Python files of course_utils."""
-    total = hashlib.sha256()
-    for path in sorted((ROOT / "course_utils").rglob("*.py")):
-        total.update(f"{path.relative_to(ROOT).as_posix()} {sha256(path)}\n".encode())
-    return total.hexdigest()
+def module_digests() -> dict[str, str]:
+    """For each module of course_utils, by the name it is imported by, the first sixteen digits of its file's SHA-256."""
+    files = sorted((ROOT / "course_utils").rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files]
+    return {name: sha256(path)[:16] for name, path in zip(names, files, strict=True)}
 
 
 def card_digest(name: str) -> str:
