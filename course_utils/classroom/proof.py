@@ -16,11 +16,8 @@ def agree(what: str, ours: Any, reference: Any, tolerance: float) -> None:
     """
     difference = torch.as_tensor(ours - reference).abs().max().item()
     assert difference <= tolerance, f"{what}: they differ by {difference}"
-    print(
-        f"{what}: largest difference {difference:.0e}, allowed {tolerance:.0e}".replace(
-            "difference 0e+00", "difference 0"
-        )
-    )
+    found = f"{difference:.0e}" if difference else "0"
+    print(f"{what}: largest difference {found}, allowed {tolerance:.0e}")
 
 
 def near(what: str, draws: Tensor, truth: Any) -> None:
