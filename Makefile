@@ -30,7 +30,7 @@ help:
 	@echo 'make test-full               the same with the lessons at the size that their pages show; takes longer'
 	@echo 'make weights [MINUTES=9]     train all that ships anew, into _build/weights; with MINUTES in about so many, on a GPU'
 	@echo 'make book                    build the online book from the stored lessons: _build/html/index.html'
-	@echo 'make student                 write the lessons without solutions and outputs to _build/student'
+	@echo 'make student                 write a folder and a zip to hand out, lessons without solutions: _build/student'
 	@echo 'make clean                   remove .venv and everything else that make made'
 
 # A server without a screen gets the address instead of a browser; JupyterLab asks root to say that it is meant.

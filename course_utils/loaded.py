@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 VARIABLE = "COURSE_LOADED_WEIGHTS"
 MODULES = "COURSE_LOADED_MODULES"
+DECIDES = ("sha256", "certain", "sampler")  # of a card: what decides how its weights behave
+
+_watching: list[dict[str, Any]] = []
 
 
-def record_loaded(name: str) -> None:
-    """Notes that the weights `name` were loaded: a line in the file that COURSE_LOADED_WEIGHTS names; nothing if unset."""
+def record_loaded(name: str, card: Mapping[str, Any] | None = None) -> None:
+    """Notes that the weights `name` were loaded: a line in the file that COURSE_LOADED_WEIGHTS names, nothing if unset; and to
+    each `watch_loaded` their `identity`.
+    """
     _note(VARIABLE, name)
+    for weights in _watching:
+        weights[name] = identity(card or {})
+
+
+def identity(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What says of a card whether its weights still do what they did: their checksum, and how they are used by default."""
+    return {key: card[key] for key in DECIDES if key in card}
+
+
+@contextlib.contextmanager
+def watch_loaded() -> Iterator[dict[str, Any]]:
+    """A dictionary that fills with what is loaded inside the block: name of the weights, and their `identity`."""
+    weights: dict[str, Any] = {}
+    _watching.append(weights)
+    try:
+        yield weights
+    finally:
+        _watching.pop()
 
 
 def record_modules() -> None:

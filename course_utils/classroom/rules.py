@@ -62,7 +62,7 @@ def complaints(path: Path) -> list[str]:
     """
     try:
         notebook = read(path)
-        _validate(path, notebook)
+        validate(path, notebook)
     except CourseError as error:
         return [str(error)]
     found = [*_file(path, notebook), *_stamp(notebook), *machine_paths(notebook)]
@@ -116,7 +116,8 @@ def where(notebook: Notebook, cell: Cell) -> str:
     return f"the text “{text(cell['source']).strip().splitlines()[0][:40] if text(cell['source']).strip() else ''}”"
 
 
-def _validate(path: Path, notebook: Notebook) -> None:
+def validate(path: Path, notebook: Notebook) -> None:
+    """Raises CourseError if it breaks the format of notebooks, or if nbformat is not installed."""
     nbformat = need("test", "nbformat")
     try:
         nbformat.validate(notebook)

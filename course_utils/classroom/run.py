@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -10,8 +11,9 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +40,7 @@ EXAMPLES = """examples:
 
 class Execution(NamedTuple):
     """A lesson that ran: its notebook with outputs, wall seconds, peak MB of its process, the weights and the modules of
-    course_utils that it loaded, by name.
+    course_utils that it loaded, by name; and which cell failed how, "" if none did.
     """
 
     notebook: Notebook
@@ -46,6 +48,7 @@ class Execution(NamedTuple):
     peak_mb: float
     weights: list[str]
     modules: list[str]
+    failure: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -149,29 +152,55 @@ def execute(path: Path, profile: str) -> Execution:
     The kernel starts in the notebook's folder, as in JupyterLab. Raises CourseError with lesson, cell and the error's last
     line if a cell fails, and if papermill is missing.
     """
+    run = attempt(read(path), path.parent, profile)
+    if run.failure:
+        raise CourseError(f"{path.stem}: {run.failure}. The stored notebook is as it was.")
+    return run
+
+
+def attempt(
+    notebook: Notebook,
+    place: Path,
+    profile: str,
+    *,
+    root: Path = ROOT,
+    environment: Mapping[str, str] | None = None,
+    limit: float | None = None,
+) -> Execution:
+    """Runs a notebook in a process of its own as far as it goes; what went wrong is told in the `failure` of what it returns.
+
+    Args:
+        place: the folder in which its kernel starts.
+        root: the folder of the course_utils that it imports.
+        environment: what its process inherits (default: all that this one has).
+        limit: seconds after which the process is killed, with those that it has started.
+
+    Raises CourseError if papermill is missing.
+    """
     need("test", "papermill")
     need("test", "ipykernel")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         before, after = folder / "in.ipynb", folder / "out.ipynb"
         weights, modules = folder / "weights.txt", folder / "modules.txt"
-        before.write_text(dump(without_outputs(read(path))), encoding="utf-8")
+        before.write_text(dump(without_outputs(notebook)), encoding="utf-8")
         kernel = folder / "kernels" / "course" / "kernel.json"  # this Python, whatever kernels the reader has installed
         kernel.parent.mkdir(parents=True)
         start = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         kernel.write_text(json.dumps({"argv": start, "display_name": "course", "language": "python"}), encoding="utf-8")
-        environment = {
-            **os.environ,
+        inherited = dict(os.environ if environment is None else environment)
+        variables = {
+            **inherited,
             "COURSE_PROFILE": profile,
             LOADED: str(weights),
             MODULES: str(modules),
             "JUPYTER_PATH": str(folder),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [inherited.get("PYTHONPATH")])]),
             "PYTHONHASHSEED": "0",
             "TQDM_DISABLE": "1",  # bars hold clock times
             "CUDA_VISIBLE_DEVICES": "",  # both profiles are those of a machine without a GPU
         }
-        environment.pop("MPLBACKEND", None)  # the kernel sets the one that shows figures
+        variables.pop("MPLBACKEND", None)  # the kernel sets the one that shows figures
         command = [
             sys.executable,
             "-m",
@@ -181,19 +210,22 @@ def execute(path: Path, profile: str) -> Execution:
             "--kernel",
             "course",
             "--cwd",
-            str(path.parent),
+            str(place),
         ]
         command += ["--no-progress-bar", "--execution-timeout", str(CELL_TIMEOUT), "--start-timeout", "300"]
         with open(folder / "log.txt", "w+", encoding="utf-8", errors="replace") as log:
-            code, seconds, peak_mb = _measure(command, environment, log)
+            code, seconds, peak_mb = _measure(command, variables, log, limit)
             log.seek(0)
             lines = [line for line in log.read().splitlines() if line.strip()]
-        notebook = read(after) if after.exists() else {"cells": [], "metadata": {}}
-        notebook["cells"] = [cell for cell in notebook["cells"] if "papermill-error-cell-tag" not in tags(cell)]
-        failure = _failure(notebook, code, lines)
-        if failure:
-            raise CourseError(f"{path.stem}: {failure}. The stored notebook is as it was.")
-        return Execution(notebook, seconds, peak_mb, _lines(weights), _lines(modules))
+        try:
+            result = read(after)
+        except CourseError:  # it did not come to its first cell, or was killed while it wrote
+            result = {"cells": [], "metadata": {}}
+        result["cells"] = [cell for cell in result["cells"] if "papermill-error-cell-tag" not in tags(cell)]
+        failure = _failure(result, code, lines)
+        if limit is not None and seconds >= limit:
+            failure = f"the run was stopped after {limit:.0f} s"
+        return Execution(result, seconds, peak_mb, _lines(weights), _lines(modules), failure)
 
 
 def _lines(path: Path) -> list[str]:
@@ -201,11 +233,18 @@ def _lines(path: Path) -> list[str]:
     return sorted(set(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
 
 
-def _measure(command: list[str], environment: dict[str, str], log: Any) -> tuple[int, float, float]:
-    """Runs a command; its exit code, wall seconds, and the peak MB of the largest process in it, which is the kernel."""
+def _measure(
+    command: list[str], environment: dict[str, str], log: Any, limit: float | None = None
+) -> tuple[int, float, float]:
+    """Runs a command, for `limit` seconds at most; its exit code, wall seconds, and the peak MB of the largest process in it,
+    which is the kernel.
+    """
     started = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     peak, unit = 0, 2**20 if sys.platform == "darwin" else 2**10
+    timer = threading.Timer(limit or 0, _kill, [process.pid])
+    if limit is not None:
+        timer.start()
     try:
         if hasattr(os, "wait4"):
             _, status, usage = os.wait4(process.pid, 0)
@@ -217,11 +256,23 @@ def _measure(command: list[str], environment: dict[str, str], log: Any) -> tuple
         process.terminate()
         process.wait()
         raise
+    finally:
+        timer.cancel()
     return process.returncode, time.perf_counter() - started, peak / unit
 
 
-def _failure(notebook: Notebook, code: int, log: list[str]) -> str | None:
-    """Which cell failed, with the last line of its error; None if all ran and only cells that may raise did."""
+def _kill(pid: int) -> None:
+    """Kills a process and all that it has started and not let go."""
+    psutil = need("test", "psutil")  # comes with ipykernel
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        for one in [*parent.children(recursive=True), parent]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+
+
+def _failure(notebook: Notebook, code: int, log: list[str]) -> str:
+    """Which cell failed, with the last line of its error; "" if all ran and only cells that may raise did."""
     cells = code_cells(notebook)
     for number, cell in enumerate(cells, 1):
         errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
@@ -234,7 +285,7 @@ def _failure(notebook: Notebook, code: int, log: list[str]) -> str | None:
     ):  # which it raises for cells that may raise, too
         ran = sum(cell["metadata"].get("papermill", {}).get("duration") is not None for cell in cells)
         return f"the run stopped in code cell {ran}: {log[-1] if log else 'no message'}"
-    return None
+    return ""
 
 
 def _steady(key: str, old: float | None, new: float) -> float:
