@@ -67,7 +67,9 @@ def conda(name: str) -> dict[str, Requirement]:
 
 def test_the_conda_lists_have_the_packages_of_pyproject() -> None:
     """environment.yml is for readers; environment-dev.yml adds what is needed to change the course, to the same environment."""
-    lists = [yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("environment.yml", "environment-dev.yml")]
+    lists = [
+        yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("environment.yml", "environment-dev.yml")
+    ]
     assert lists[0]["name"] == lists[1]["name"] and {"pip": ["-e ."]} in lists[0]["dependencies"]
     reading, more = conda("environment.yml"), conda("environment-dev.yml")
     assert str(reading.pop("python").specifier) == str(Requirement("python" + project()["requires-python"]).specifier)
