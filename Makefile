@@ -6,7 +6,7 @@ PROMPT =
 OUT = picture.png
 SEED =
 MINUTES =
-START := notebooks/00_start_here.ipynb
+START := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
 
 # Waiting threads sleep: two programs that busy-wait on one small machine slow each other 10 to 90 times.
 export OMP_WAIT_POLICY := PASSIVE
@@ -30,7 +30,7 @@ help:
 	@echo 'make test-full               the same with the lessons at the size that their pages show; takes longer'
 	@echo 'make weights [MINUTES=9]     train all that ships anew, into _build/weights; with MINUTES in about so many, on a GPU'
 	@echo 'make book                    build the online book from the stored lessons: _build/html/index.html'
-	@echo 'make student                 write the lessons without solutions and outputs to _build/student'
+	@echo 'make student                 write a folder and a zip to hand out, lessons without solutions: _build/student'
 	@echo 'make clean                   remove .venv and everything else that make made'
 
 # A server without a screen gets the address instead of a browser; JupyterLab asks root to say that it is meant. Only what is
@@ -56,12 +56,11 @@ test test-full: $(VENV)/.test
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy course_utils
-	OMP_NUM_THREADS=1 $(PY) -m pytest -p no:nbval -n 2 --dist loadfile tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile tests
 	@set -- notebooks/*.ipynb; \
 	if [ ! -e "$$1" ]; then echo "No lessons yet."; exit 0; fi; \
 	echo "Running $$# lesson(s) in profile $(PROFILE)"; \
-	COURSE_PROFILE=$(PROFILE) OMP_NUM_THREADS=1 $(PY) -m pytest -p tests.conftest --nbval-lax --nbval-current-env \
-		--nbval-cell-timeout=3600 -n 2 --dist loadscope "$$@"
+	COURSE_PROFILE=$(PROFILE) OMP_NUM_THREADS=1 $(PY) -m pytest -p tests.lessons -n 2 --dist loadscope "$$@"
 
 book: $(VENV)/.book
 	$(PY) book/build.py

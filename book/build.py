@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -108,6 +109,7 @@ def stage(folder: Path, notebooks: Path = ROOT / "notebooks") -> None:
         "contents": contents(parts),
         "course map": course_map(parts),
         "generators": generator_table(),
+        "teaching": teaching(parts, notebooks),
         "attributes": attribute_table(),
         "judge": judge_table(),
         "eye": eye_table(),
@@ -121,11 +123,36 @@ def stage(folder: Path, notebooks: Path = ROOT / "notebooks") -> None:
 def contents(parts: list[Part]) -> str:
     """The tables of contents that the margin shows."""
     lessons = "\n".join(part.page for part in parts if part.page)
-    rest = "using\nown_pictures\nnotation\ntroubleshooting\nresults\nbibliography\napi/index"
+    rest = "using\nteaching\nown_pictures\nnotation\ntroubleshooting\nresults\nbibliography\napi/index"
     return (
         f"```{{toctree}}\n:hidden:\n:caption: Lessons\n\n{lessons}\n```\n\n"
         f"```{{toctree}}\n:hidden:\n:caption: Beside the lessons\n\n{rest}\n```"
     )
+
+
+def teaching(parts: list[Part], notebooks: Path) -> str:
+    """For each lesson that exists: minutes, what it needs, a plan of 90 minutes, a quiz; from syllabus.toml and the lesson's stamp.
+
+    Raises ValueError if the syllabus lacks a lesson's, or a plan or quiz has the wrong length.
+    """
+    known = tomllib.loads((BOOK / "syllabus.toml").read_text(encoding="utf-8"))["teaching"]
+    text = []
+    for lesson in (lesson for part in parts for lesson in part.lessons if lesson.page):
+        name = Path(lesson.page).name[3:]
+        if name not in known:
+            raise ValueError(f"book/syllabus.toml has no [teaching.{name}]: say what a class needs, does and is asked.")
+        one = known[name]
+        if sum(minutes for minutes, _ in one["plan"]) != 90 or len(one["quiz"]) != 3:
+            raise ValueError(f"book/syllabus.toml: the plan of {name} has 90 minutes, its quiz three questions.")
+        stamp = json.loads((notebooks / f"{Path(lesson.page).name}.ipynb").read_text(encoding="utf-8"))["metadata"]
+        seconds = stamp.get("course", {}).get("seconds", {}).get("laptop")
+        run = f"{math.ceil(seconds / 60)} min on two cores" if seconds else "not measured yet"
+        text += [f"## {lesson.number} {lesson.title}", "", f"[The lesson]({lesson.page}.ipynb). {lesson.about}", ""]
+        text += [f"- **To read:** {one['read']} min. **To run:** {run}.", f"- **It needs** {one['needs']}.", ""]
+        text += ["| minutes | what happens |", "| --- | --- |", *(f"| {n} | {what} |" for n, what in one["plan"]), ""]
+        for n, (question, answer) in enumerate(one["quiz"], 1):
+            text += [f":::{{dropdown}} Quiz {n}. {question}", answer, ":::", ""]
+    return "\n".join(text)
 
 
 def course_map(parts: list[Part]) -> str:

@@ -6,13 +6,18 @@ python book/figures.py my_pictures     that of "Your own pictures", from the fol
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from course_utils import show
+from course_utils.commands.cards import measured
+from course_utils.common import DATA
 from course_utils.generators import load
+from course_utils.loaded import watch_loaded
 from course_utils.worlds.captioned import world
 
 RESULTS = Path(__file__).parent / "results"
@@ -31,22 +36,31 @@ OWN = ("red heart", "green heart", "grinning face", "cat face", "blue book", "pi
 
 def first_pictures() -> None:
     """One picture for each prompt, the first seed, none chosen."""
-    drawn = load("flow-shapes")(PROMPTS, seed=0)
+    with watch_loaded() as weights:
+        drawn = load("flow-shapes")(PROMPTS, seed=0)
     title = "Drawn by the text-to-image model that ships with the course, first seed, none chosen"
-    show.grid(drawn.images, PROMPTS, columns=4, title=title).savefig(RESULTS / "first_pictures.png", dpi=110)
+    sheet = show.grid(drawn.images, PROMPTS, columns=4, title=title)
+    save(sheet, "first_pictures.png", measured("python book/figures.py", weights))
 
 
 def own_pictures(folder: str) -> None:
     """For each of some captions the folder's own picture, where it has one, and two that were drawn."""
     mine = world("folder", "all", path=folder, size=32)
     numbers = {mine.caption(i): i for i in range(len(mine))}
-    generator = load("flow-folder")
+    with watch_loaded() as weights:
+        generator = load("flow-folder")
     drawn = [generator(OWN, seed=seed).images for seed in (0, 1)]
     real = [mine.images(numbers[name]) if name in numbers else torch.ones(3, 32, 32) for name in OWN]
     captions = [*(name if name in numbers else "(none)" for name in OWN), *OWN, *OWN]
     title = f"First row: in the folder. Below: drawn, two seeds, after {generator.card['images_seen']:,} images"
     sheet = show.grid(torch.cat([torch.stack(real), *drawn]), captions, columns=8, title=title)
-    sheet.savefig(RESULTS / "own_pictures.png", dpi=110)
+    emoji = DATA / "emoji" / "emoji.zip"
+    save(sheet, "own_pictures.png", measured("python book/figures.py my_pictures", weights, emoji))
+
+
+def save(sheet: Any, name: str, made: dict[str, Any]) -> None:
+    """Writes a picture to book/results, with what it was made by and from inside it."""
+    sheet.savefig(RESULTS / name, dpi=110, metadata={"Measured": json.dumps(made)})
 
 
 if __name__ == "__main__":

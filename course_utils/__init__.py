@@ -9,3 +9,8 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+if os.environ.get("COURSE_LOADED_MODULES"):  # `run` asks what a lesson imports
+    from course_utils.loaded import record_modules
+
+    record_modules()

@@ -30,6 +30,7 @@ COMMANDS = {  # name: (module, what it does)
     "fetch": ("course_utils.commands.fetch", "download a world that does not ship, or go on with it"),
     "run": ("course_utils.classroom.run", "run lessons, tidy what they showed and stamp how it was made"),
     "student": ("course_utils.classroom.student", "write the lessons without solutions and outputs, to hand out"),
+    "grade": ("course_utils.classroom.grade", "run the checks of notebooks that were handed in, and list the scores"),
 }
 
 EXAMPLES = """examples:

@@ -71,7 +71,7 @@ def check_torch() -> tuple[str, str, str]:
             f"torch {torch.__version__} does not go with its torchvision ({reason})",
             "Install a pair that belongs together: pip install -U torch torchvision",
         )
-    return ok(f"torch {torch.__version__} with torchvision {torchvision.__version__}")
+    return ok(f"torch {torch.__version__} ({torch_build()}) with torchvision {torchvision.__version__}")
 
 
 def check_device() -> tuple[str, str, str]:
@@ -81,6 +81,9 @@ def check_device() -> tuple[str, str, str]:
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         return ok(f"GPU {properties.name}, {properties.total_memory / GIB:.0f} GiB")
+    if torch_build() == "CPU build" and shutil.which("nvidia-smi"):
+        remedy = "Lessons run on the CPU; to use it: make clean, then make lab without PIP_EXTRA_INDEX_URL"
+        return warn(f"CPU {cpu_model()}; there is an NVIDIA GPU, which PyTorch's CPU build does not use", remedy)
     return ok(f"CPU {cpu_model()} (no CUDA GPU, and none is needed)")
 
 
@@ -201,6 +204,15 @@ def examine() -> list[Finding]:
             result = fail(f"could not be checked ({type(error).__name__}: {error})", "Please report this line.")
         findings.append(Finding(name, *result))
     return findings
+
+
+def torch_build() -> str:
+    """What the installed PyTorch was built for: "CPU build", "CUDA 13.0 build" or "ROCm 7.0 build"."""
+    import torch
+
+    if torch.version.hip:
+        return f"ROCm {torch.version.hip} build"
+    return f"CUDA {torch.version.cuda} build" if torch.version.cuda else "CPU build"
 
 
 def cpu_model() -> str:

@@ -99,7 +99,7 @@ def load_weights(name: str | Path, kind: str | None = None) -> Weights:
         state = load_file(path)
     except SafetensorError as error:
         raise CourseError(f"The weights {path} are not a safetensors file ({error}); {remedy}.") from error
-    record_loaded(folder.name)
+    record_loaded(folder.name, card)
     return Weights({key: v.float() if v.is_floating_point() else v for key, v in state.items()}, card, folder)
 
 

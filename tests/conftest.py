@@ -1,6 +1,6 @@
 """For every run of the tests: its own COURSE_HOME, the small profile, no progress bars; and, in CI, no skip that is not on the list.
 
-`make test` loads this file for the lessons too (`-p tests.conftest`).
+`make test` loads this file for the lessons too, through tests/lessons.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ALLOWED_SKIPS = Path(os.environ.get("COURSE_ALLOWED_SKIPS") or Path(__file__).wi
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("COURSE_PROFILE", "ci")
     os.environ.setdefault("TQDM_DISABLE", "1")
-    if not getattr(config.option, "nbval_lax", False):  # lessons draw into the page, tests into nothing
+    if not config.pluginmanager.has_plugin("tests.lessons"):  # lessons draw into the page, tests into nothing
         os.environ.setdefault("MPLBACKEND", "agg")
     if not hasattr(config, "workerinput"):  # workers inherit the folder of the process that started them
         config.course_home = tempfile.mkdtemp(prefix="course-tests-")  # type: ignore[attr-defined]
@@ -55,7 +55,7 @@ def forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
-    reason = getattr(item, "cell", {}).get("metadata", {}).get("reason")  # of a cell that nbval skips
+    reason = getattr(item, "cell", {}).get("metadata", {}).get("reason")  # of a lesson's cell that is skipped
     if report.skipped and reason:
         report.longrepr = (str(item.path), None, f"Skipped: {reason}")
     forbid_skip(report)

@@ -131,6 +131,35 @@ def test_the_syllabus_must_name_every_lesson(tmp_path: Path) -> None:
         build.syllabus(tmp_path)
 
 
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_the_teachers_page_has_every_lesson(path: Path) -> None:
+    """Its minutes of reading are those that the lesson itself gives; what it needs, a plan and a quiz are there."""
+    page = build.teaching(build.syllabus(ROOT / "notebooks"), ROOT / "notebooks")
+    mine = page.partition(f"]({'notebooks/' + path.name})")[2].partition("\n## ")[0]
+    read_minutes = re.search(r"^Read (\d+) min", text(read(path)["cells"][0]["source"]), flags=re.M)
+    assert read_minutes and f"**To read:** {read_minutes[1]} min" in mine
+    assert "**It needs** " in mine and mine.count("{dropdown} Quiz") == 3
+    assert sum(int(n) for n in re.findall(r"^\| (\d+) \|", mine, flags=re.M)) == 90
+    seconds = read(path)["metadata"].get("course", {}).get("seconds", {}).get("laptop")
+    assert (f"{-(-seconds // 60):.0f} min on two cores" if seconds else "not measured yet") in mine
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[teaching.start_here]", "[teaching.begin]", "has no .teaching.start_here"),
+        ("[10, ", "[11, ", "has 90 minutes"),
+        ("quiz = [", "quiz = [[1, 2], ", "three questions"),
+    ],
+)
+def test_a_lesson_that_cannot_be_taught_fails_the_build(old, new, said, tmp_path: Path, monkeypatch) -> None:
+    syllabus = (BOOK / "syllabus.toml").read_text(encoding="utf-8")
+    (tmp_path / "syllabus.toml").write_text(syllabus.replace(old, new, 1), encoding="utf-8")
+    monkeypatch.setattr(build, "BOOK", tmp_path)
+    with pytest.raises(ValueError, match=said):
+        build.teaching(build.syllabus(ROOT / "notebooks"), ROOT / "notebooks")
+
+
 def test_the_browser_files_are_the_pinned_ones_with_their_licences() -> None:
     for package, files in vendor.FILES.items():
         folder = vendor.VENDOR / package.partition("@")[0]

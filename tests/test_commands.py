@@ -196,7 +196,7 @@ def measured(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, make in (("flow-shapes", flow_weights), ("judge", judge_weights), ("features", features_weights)):
         make(home / "weights" / name)
     monkeypatch.setattr(quality, "measure", partial(quality.measure, fidelity_pictures=48))
-    monkeypatch.setattr(quality, "add_diversity", partial(quality.add_diversity, captions=8, copies=3))
+    monkeypatch.setattr(quality, "diversity_of", partial(quality.diversity_of, captions=8, copies=3))
     monkeypatch.setattr(lessons, "means", lambda seed, n, means=lessons.means: means(seed, 3))
     monkeypatch.setattr(lessons, "non_scenes", lambda kind, seed, n, old=lessons.non_scenes: old(kind, seed, 4))
     return home / "weights"
@@ -221,6 +221,10 @@ def test_evaluate_a_generator(run, measured):
     )
     assert json.loads(Path("new/result.json").read_text()) == found == read_card("flow-shapes")["quality"]
     load_weights("flow-shapes", "flow")  # the card still fits the file
+    told = {"sampler": read_card("flow-shapes")["sampler"], "sha256": read_card("flow-shapes")["sha256"]}
+    assert found["measured"]["command"] == "python -m course_utils evaluate flow-shapes --prompts 3"
+    assert found["measured"]["weights"]["flow-shapes"] == told
+    assert set(found["measured"]["weights"]) == {"features", "flow-shapes", "judge"}
 
 
 def test_evaluate_again_gives_the_same(run, measured):
@@ -244,6 +248,8 @@ def test_evaluate_the_judge(run, measured):
     assert {"exact", "intervals"} <= set(found["after_round_trip"])
     assert set(found["accepted_non_scenes"]) == {"all", *malformed.NAMES, *lessons.NON_SCENES}
     assert 0 <= found["accepted_means_of_64"] <= 1 and found["certain"] == 0.5
+    assert found["measured"]["weights"]["judge"] == {"sha256": read_card("judge")["sha256"]}
+    assert list(found["measured"]["files"]) == ["data/labels/labels.json"]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +312,8 @@ def test_a_result_is_written_before_it_is_printed(measured, monkeypatch, words):
     flow_weights(measured.parent / "runs" / "mine" / "snapshots" / "000000064")
     parser = argparse.ArgumentParser()
     evaluate.add_arguments(parser)
-    args = parser.parse_args(["flow-shapes", "--prompts", "2", "--steps", "1", "--out=~/result.json", *words])
+    words = ["flow-shapes", "--prompts", "2", "--steps", "1", "--out=~/result.json", *words]
+    args = parser.parse_args(words, argparse.Namespace(argv=["evaluate", *words]))
 
     def nobody_reads(*_, **__):
         raise BrokenPipeError

@@ -99,6 +99,33 @@ def test_one_core_and_little_memory_are_warnings(monkeypatch: pytest.MonkeyPatch
     assert doctor.check_memory()[0] == "OK"
 
 
+@pytest.mark.parametrize(
+    ("cuda", "hip", "said"),
+    [(None, None, "(CPU build)"), ("13.0", None, "(CUDA 13.0 build)"), (None, "7.0", "(ROCm 7.0 build)")],
+)
+def test_the_build_of_torch_is_said(cuda, hip, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    level, found, _ = doctor.check_torch()
+    assert level == "OK" and said in found
+
+
+def test_a_gpu_that_the_cpu_build_leaves_alone_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert doctor.check_device()[0] == "OK"
+    monkeypatch.setattr(shutil, "which", lambda name: f"bin/{name}" if name == "nvidia-smi" else None)
+    level, found, remedy = doctor.check_device()
+    assert level == "WARN" and "CPU build" in found and "PIP_EXTRA_INDEX_URL" in remedy
+    monkeypatch.setattr(torch.version, "cuda", "13.0")  # its driver is what fails then
+    assert doctor.check_device()[0] == "OK"
+
+
 def test_a_full_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))

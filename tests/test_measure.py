@@ -477,7 +477,7 @@ def thumbnails(images: torch.Tensor) -> torch.Tensor:
 
 
 def quality_of(scene_of, monkeypatch, **options):
-    monkeypatch.setattr(quality, "add_diversity", partial(quality.add_diversity, captions=32, copies=6))
+    monkeypatch.setattr(quality, "diversity_of", partial(quality.diversity_of, captions=32, copies=6))
     generator = Fake(scene_of)
     options = {"fidelity_pictures": 200, **options}
     return measure(generator, perfect_judge(generator), thumbnails, **options)

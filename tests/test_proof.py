@@ -8,11 +8,18 @@ import torch
 from course_utils.classroom.proof import agree, near
 
 
-def test_agree_prints_the_difference_in_the_tolerances_digits(capsys):
-    agree("sums", torch.tensor([1.0, 2.0004]), torch.tensor([1.0, 2.0]), 1e-3)
-    assert capsys.readouterr().out == "sums: largest difference 0.000, allowed 1e-03\n"
-    agree("numbers", 1.5, 1.25, 1)
-    assert capsys.readouterr().out == "numbers: largest difference 0, allowed 1e+00\n"
+@pytest.mark.parametrize(
+    ("ours", "reference", "tolerance", "said"),
+    [
+        (torch.tensor([1.0, 2.0004]), torch.tensor([1.0, 2.0]), 1e-3, "largest difference 4e-04, allowed 1e-03"),
+        (0.1 + 0.2, 0.3, 1e-12, "largest difference 6e-17, allowed 1e-12"),
+        (1.5, 1.25, 1, "largest difference 2e-01, allowed 1e+00"),
+        (3, 3, 1e-9, "largest difference 0, allowed 1e-09"),
+    ],
+)
+def test_agree_says_how_large_the_difference_is(ours, reference, tolerance, said, capsys):
+    agree("sums", ours, reference, tolerance)
+    assert capsys.readouterr().out == f"sums: {said}\n"
 
 
 @pytest.mark.parametrize("ours", [torch.tensor([1.0, 2.1]), torch.tensor([1.0, float("nan")])])

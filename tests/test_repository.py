@@ -57,16 +57,27 @@ def constraints() -> dict[str, str]:
     return {canonicalize_name(name): version for name, _, version in pins}
 
 
-def test_environment_yml_has_the_packages_of_pyproject() -> None:
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    conda = [Requirement(line) for line in environment["dependencies"] if isinstance(line, str) and line != "pip"]
-    found = {
-        {"pytorch": "torch", "playwright-python": "playwright"}.get(one.name, one.name): one.specifier for one in conda
-    }
-    wanted = {name: one.specifier for name, one in requirements("lab", "test").items()}
-    assert str(found.pop("python")) == str(Requirement("python" + project()["requires-python"]).specifier)
-    assert found == wanted
-    assert {"pip": ["-e ."]} in environment["dependencies"]
+def conda(name: str) -> dict[str, Requirement]:
+    """The packages of a conda list, by their name in pyproject.toml."""
+    listed = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))["dependencies"]
+    found = [Requirement(line) for line in listed if isinstance(line, str) and line != "pip"]
+    renamed = {"pytorch": "torch", "playwright-python": "playwright"}
+    return {renamed.get(one.name, one.name): one for one in found}
+
+
+def test_the_conda_lists_have_the_packages_of_pyproject() -> None:
+    """environment.yml is for readers; environment-dev.yml adds what is needed to change the course, to the same environment."""
+    lists = [
+        yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("environment.yml", "environment-dev.yml")
+    ]
+    assert lists[0]["name"] == lists[1]["name"] and {"pip": ["-e ."]} in lists[0]["dependencies"]
+    reading, more = conda("environment.yml"), conda("environment-dev.yml")
+    assert str(reading.pop("python").specifier) == str(Requirement("python" + project()["requires-python"]).specifier)
+    wanted = {name: one.specifier for name, one in requirements("lab").items()}
+    assert {name: one.specifier for name, one in reading.items()} == wanted
+    rest = {name: one.specifier for name, one in requirements("test", "book").items() if name not in wanted}
+    assert {name: one.specifier for name, one in more.items()} == rest
+    assert {"playwright", "mypy", "tensorboard"} <= set(more)
 
 
 def test_constraints_pin_every_direct_dependency_within_its_bounds() -> None:

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def outcomes(folder: Path, *options: str, **environment: str) -> str:
-    fixed = f"-c {ROOT / 'pyproject.toml'} -p tests.conftest -p no:cacheprovider -p no:nbval --continue-on-collection-errors"
+    fixed = f"-c {ROOT / 'pyproject.toml'} -p tests.conftest -p no:cacheprovider --continue-on-collection-errors"
     command = [sys.executable, "-m", "pytest", *fixed.split(), *options, str(folder)]
     env = {**os.environ, "COURSE_NO_SKIPS": "", **environment}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)

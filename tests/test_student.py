@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from course_utils.classroom import run, student
-from course_utils.classroom.tidy import code_cells, read, tags, text
-from course_utils.common import CourseError
+from course_utils.__main__ import main
+from course_utils.classroom import rules, run, student
+from course_utils.classroom.tidy import code_cells, dump, read, tags, text, tidy
+from course_utils.common import ROOT, CourseError
 
 LESSONS = sorted(run.NOTEBOOKS.glob("*.ipynb"))
 
@@ -35,14 +43,91 @@ def test_nothing_of_a_solution_is_left(path: Path) -> None:
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_it_runs_from_end_to_end_and_every_check_says_not_done(path: Path, tmp_path: Path) -> None:
+    """With the package that is in the folder, whose checks are packed."""
     [written] = student.write([path], tmp_path)
-    checks = [cell for cell in code_cells(run.execute(written, "ci").notebook) if "check" in tags(cell)]
+    done = run.attempt(read(written), written.parent, "ci", root=tmp_path)
+    assert not done.failure
+    checks = [cell for cell in code_cells(done.notebook) if "check" in tags(cell)]
     assert checks and all(": not done yet" in printed(cell) for cell in checks), [printed(cell) for cell in checks]
 
 
-def test_the_lessons_themselves_are_not_overwritten() -> None:
-    with pytest.raises(CourseError, match="overwrite the lessons"):
-        student.write(LESSONS, run.NOTEBOOKS)
+@pytest.fixture(scope="module")
+def edition(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as it is handed out, unpacked from its zip somewhere else."""
+    folder = tmp_path_factory.mktemp("student")
+    lessons = student.write(LESSONS[:1], folder / "sheets")
+    (folder / "sheets" / "notebooks" / "mine.ipynb").write_text("{}")  # of somebody else, and stays here
+    archive = student.pack(folder / "sheets", lessons)
+    assert archive == folder / "sheets.zip"
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(folder / "elsewhere")
+    return folder / "elsewhere" / "sheets"
+
+
+def test_the_folder_works_on_its_own(edition: Path) -> None:
+    """The package that is imported there is its own, its weights are there, and `make lab` opens the first lesson it has."""
+    code = "import course_utils; print(course_utils.__file__); from course_utils.generators import load; load('flow-shapes')"
+    environment = {**os.environ, "COURSE_HOME": str(edition / "home"), "PYTHONPATH": ""}
+    done = subprocess.run([sys.executable, "-c", code], cwd=edition, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == str(edition / "course_utils" / "__init__.py"), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (edition / "notebooks").iterdir()] == [LESSONS[0].name]
+    assert LESSONS[0].stem[:2] in (edition / "README.md").read_text(encoding="utf-8")
+    needed = tomllib.loads((edition / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert all((edition / name).is_file() for name in (needed["readme"], *needed["license-files"], "constraints.txt"))
+
+
+def test_the_answers_cannot_be_read_in_the_package(edition: Path) -> None:
+    """No line of code of a check is in any file, in a docstring or else; the checks answer all the same."""
+    modules = student.checks(ROOT)
+    assert len(modules) >= 3 and student.checks(edition), "there is something to pack"
+    shipped = "\n".join(path.read_text(encoding="utf-8") for path in student.checks(edition))
+    for path in modules:
+        source = path.read_text(encoding="utf-8")
+        lines = [line.strip() for line in source.splitlines()[1:] if len(line.strip()) > 20]
+        assert lines and not [line for line in lines if line in shipped], path.name
+        packed = student.packed(source)
+        original = importlib.import_module(f"course_utils.classroom.{path.stem}")
+        module = ModuleType(f"trial_{path.stem}")
+        sys.modules[module.__name__] = module
+        exec(compile(packed, "x", "exec"), module.__dict__)
+        assert module.__doc__ == original.__doc__
+        public = {name for name, value in vars(original).items() if callable(value) and not name.startswith("_")}
+        assert public and public <= set(vars(module)), path.name
+
+
+def test_solutions_are_an_edition_of_their_own(tmp_path: Path) -> None:
+    for written, path in zip(student.write_solutions(LESSONS, tmp_path), LESSONS, strict=True):
+        lesson, sheet = read(path), read(written)
+        assert dump(tidy(sheet)) == written.read_text(encoding="utf-8")
+        rules.validate(written, sheet)
+        solved = [cell for cell in lesson["cells"] if "solution" in tags(cell)]
+        kept = [cell for cell in sheet["cells"] if cell["id"] in {cell["id"] for cell in solved}]
+        assert [text(cell["source"]) for cell in kept] == [text(cell["source"]) for cell in solved]
+        shown = [
+            [[output.get("text") or output["data"] for output in cell.get("outputs", [])] for cell in cells]
+            for cells in (kept, solved)
+        ]
+        assert shown[0] == shown[1]
+        assert not [cell for cell in kept if "jupyter" in cell["metadata"]], "folded solutions would be no use here"
+        words = "\n".join(text(cell["source"]) for cell in sheet["cells"] if cell["cell_type"] == "markdown")
+        exercises = sum("exercise" in tags(cell) for cell in lesson["cells"])
+        assert words.count("<summary>Hint 1") == exercises, "each has its text"
+
+
+@pytest.mark.parametrize("folder", [run.NOTEBOOKS, ROOT], ids=["notebooks", "the checkout"])
+def test_the_lessons_themselves_are_not_overwritten(folder: Path) -> None:
+    for write in (student.write, student.write_solutions):
+        with pytest.raises(CourseError, match="overwrite the lessons"):
+            write(LESSONS, folder)
+
+
+def test_the_command_says_what_to_hand_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["student", "00", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "wrote 1 lesson and the package" in said and "out.zip" in said and (tmp_path / "out.zip").is_file()
+    assert main(["student", "00", "--solutions", "--out", str(tmp_path / "solved")]) == 0
+    assert [path.name for path in (tmp_path / "solved").iterdir()] == [LESSONS[0].name]
 
 
 def test_a_file_where_the_folder_should_be_is_one_sentence(tmp_path: Path) -> None:

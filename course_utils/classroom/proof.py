@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,10 +9,15 @@ from torch import Tensor
 
 
 def agree(what: str, ours: Any, reference: Any, tolerance: float) -> None:
-    """Prints the largest difference of two results (numbers or tensors, broadcast); AssertionError if it is over the tolerance."""
+    """Prints the largest difference of two results (numbers or tensors, broadcast); AssertionError if it is over the tolerance.
+
+    Printed is its first digit with the power of ten, such as 2e-16: it says whether what is left is rounding. It differs from
+    machine to machine, so `tests/lessons.py` compares all of the line but that.
+    """
     difference = torch.as_tensor(ours - reference).abs().max().item()
     assert difference <= tolerance, f"{what}: they differ by {difference}"
-    print(f"{what}: largest difference {difference:.{round(-math.log10(tolerance))}f}, allowed {tolerance:.0e}")
+    found = f"{difference:.0e}" if difference else "0"
+    print(f"{what}: largest difference {found}, allowed {tolerance:.0e}")
 
 
 def near(what: str, draws: Tensor, truth: Any) -> None:

@@ -36,7 +36,6 @@ EXERCISES = 3  # at least
 MOST_LINES = 25  # of code in a cell, but for the tags of MAY_BE_LONG
 MAY_BE_LONG = {"solution", "check"}
 LAPTOP_SECONDS, CI_SECONDS = 12 * 60, 20 * 60  # one lesson on a laptop; all lessons together in profile ci
-LIVE_SECONDS = {"17": 16 * 60}  # lessons that train for so long because the reader is meant to watch
 LAPTOP_MB = 4096
 MOST_KIB, ALL_KIB = 1536, 18 * 1024  # one notebook; all together
 MOST_CELL_KIB = 400  # the outputs of one cell
@@ -63,10 +62,10 @@ def complaints(path: Path) -> list[str]:
     """
     try:
         notebook = read(path)
-        _validate(path, notebook)
+        validate(path, notebook)
     except CourseError as error:
         return [str(error)]
-    found = [*_file(path, notebook), *_stamp(path, notebook), *machine_paths(notebook)]
+    found = [*_file(path, notebook), *_stamp(notebook), *machine_paths(notebook)]
     found += [*_skeleton(path, notebook), *_exercises(notebook), *_links(path, notebook)]
     for cell in notebook["cells"]:
         found += [f"{where(notebook, cell)}: {complaint}" for complaint in _cell(cell)]
@@ -117,7 +116,8 @@ def where(notebook: Notebook, cell: Cell) -> str:
     return f"the text “{text(cell['source']).strip().splitlines()[0][:40] if text(cell['source']).strip() else ''}”"
 
 
-def _validate(path: Path, notebook: Notebook) -> None:
+def validate(path: Path, notebook: Notebook) -> None:
+    """Raises CourseError if it breaks the format of notebooks, or if nbformat is not installed."""
     nbformat = need("test", "nbformat")
     try:
         nbformat.validate(notebook)
@@ -194,7 +194,7 @@ def _links(path: Path, notebook: Notebook) -> Iterator[str]:
             yield f"{where(notebook, cell)}: {match[0][:60]}… is fetched from another host: ship it with the course."
 
 
-def _stamp(path: Path, notebook: Notebook) -> Iterator[str]:
+def _stamp(notebook: Notebook) -> Iterator[str]:
     stamp = notebook["metadata"].get("course", {})
     again = "run `python -m course_utils run` on it"
     if not stamp:
@@ -206,7 +206,13 @@ def _stamp(path: Path, notebook: Notebook) -> Iterator[str]:
         for key in ("seconds", "peak_mb"):
             if not _number(notebook, key, profile):
                 yield f"the stamp: {key} in profile {profile} are not known; {again}."
-    for key, limit in (("seconds", LIVE_SECONDS.get(path.name[:2], LAPTOP_SECONDS)), ("peak_mb", LAPTOP_MB)):
+    live = notebook["metadata"].get(
+        "live_seconds", LAPTOP_SECONDS
+    )  # of a lesson whose reader is meant to watch a training
+    if not isinstance(live, int | float):
+        yield f"the metadata: live_seconds is {live!r}; it is the number of seconds that this lesson may take on a laptop."
+        return
+    for key, limit in (("seconds", live), ("peak_mb", LAPTOP_MB)):
         value = _number(notebook, key, "laptop")
         if value > limit:
             yield f"the stamp: {value:.0f} {key} on a laptop are over {limit}: make the training smaller, or load shipped weights."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -11,8 +11,9 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from course_utils.classroom.pack import pack_figures
 from course_utils.classroom.tidy import Notebook, code_cells, code_digest, dump, read, tags, text, tidy, without_outputs
 from course_utils.common import DATA, ROOT, CourseError, atomic_path, sha256
 from course_utils.extras import need
+from course_utils.loaded import MODULES
 from course_utils.loaded import VARIABLE as LOADED
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -31,18 +33,22 @@ STEADY = {"seconds": (3.0, 0.25), "peak_mb": (50.0, 0.1)}  # a stamped number st
 EXAMPLES = """examples:
   python -m course_utils run 00            run lesson 00, store its outputs, stamp its seconds and memory
   python -m course_utils run 04 --profile ci    only time it in the small profile
-  python -m course_utils run --stale       refresh the lessons whose code, course_utils or weights have changed
+  python -m course_utils run --stale       refresh the lessons whose code, modules or weights have changed
   python -m course_utils run --all --check      change nothing, say what is wrong
 """
 
 
 class Execution(NamedTuple):
-    """A lesson that ran: its notebook with outputs, wall seconds, peak MB of its process, names of the weights it loaded."""
+    """A lesson that ran: its notebook with outputs, wall seconds, peak MB of its process, the weights and the modules of
+    course_utils that it loaded, by name; and which cell failed how, "" if none did.
+    """
 
     notebook: Notebook
     seconds: float
     peak_mb: float
     weights: list[str]
+    modules: list[str]
+    failure: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +115,7 @@ def refresh(path: Path, profiles: Sequence[str] = ("ci", "laptop")) -> None:
     notebook then stays as it was.
     """
     source, before = read(path), path.read_bytes()
-    result, utils = tidy(source), course_utils_digest()
+    result, digests = tidy(source), module_digests()
     stamp = dict(source["metadata"].get("course", {}))
     old = stamp if stamp.get("digest") == code_digest(source) else {}  # numbers of other code are not compared
     if "laptop" in profiles:
@@ -125,7 +131,7 @@ def refresh(path: Path, profiles: Sequence[str] = ("ci", "laptop")) -> None:
             stamp |= {
                 "profile": profile,
                 "digest": code_digest(source),
-                "course_utils": utils,
+                "course_utils": {name: digests[name] for name in run.modules if name in digests},
                 "weights": {name: card_digest(name) for name in run.weights},
                 "versions": {"python": platform.python_version()}
                 | {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -146,27 +152,55 @@ def execute(path: Path, profile: str) -> Execution:
     The kernel starts in the notebook's folder, as in JupyterLab. Raises CourseError with lesson, cell and the error's last
     line if a cell fails, and if papermill is missing.
     """
+    run = attempt(read(path), path.parent, profile)
+    if run.failure:
+        raise CourseError(f"{path.stem}: {run.failure}. The stored notebook is as it was.")
+    return run
+
+
+def attempt(
+    notebook: Notebook,
+    place: Path,
+    profile: str,
+    *,
+    root: Path = ROOT,
+    environment: Mapping[str, str] | None = None,
+    limit: float | None = None,
+) -> Execution:
+    """Runs a notebook in a process of its own as far as it goes; what went wrong is told in the `failure` of what it returns.
+
+    Args:
+        place: the folder in which its kernel starts.
+        root: the folder of the course_utils that it imports.
+        environment: what its process inherits (default: all that this one has).
+        limit: seconds after which the process is killed, with those that it has started.
+
+    Raises CourseError if papermill is missing.
+    """
     need("test", "papermill")
     need("test", "ipykernel")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        before, after, weights = folder / "in.ipynb", folder / "out.ipynb", folder / "weights.txt"
-        before.write_text(dump(without_outputs(read(path))), encoding="utf-8")
+        before, after = folder / "in.ipynb", folder / "out.ipynb"
+        weights, modules = folder / "weights.txt", folder / "modules.txt"
+        before.write_text(dump(without_outputs(notebook)), encoding="utf-8")
         kernel = folder / "kernels" / "course" / "kernel.json"  # this Python, whatever kernels the reader has installed
         kernel.parent.mkdir(parents=True)
         start = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         kernel.write_text(json.dumps({"argv": start, "display_name": "course", "language": "python"}), encoding="utf-8")
-        environment = {
-            **os.environ,
+        inherited = dict(os.environ if environment is None else environment)
+        variables = {
+            **inherited,
             "COURSE_PROFILE": profile,
             LOADED: str(weights),
+            MODULES: str(modules),
             "JUPYTER_PATH": str(folder),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [inherited.get("PYTHONPATH")])]),
             "PYTHONHASHSEED": "0",
             "TQDM_DISABLE": "1",  # bars hold clock times
             "CUDA_VISIBLE_DEVICES": "",  # both profiles are those of a machine without a GPU
         }
-        environment.pop("MPLBACKEND", None)  # the kernel sets the one that shows figures
+        variables.pop("MPLBACKEND", None)  # the kernel sets the one that shows figures
         command = [
             sys.executable,
             "-m",
@@ -176,27 +210,41 @@ def execute(path: Path, profile: str) -> Execution:
             "--kernel",
             "course",
             "--cwd",
-            str(path.parent),
+            str(place),
         ]
         command += ["--no-progress-bar", "--execution-timeout", str(CELL_TIMEOUT), "--start-timeout", "300"]
         with open(folder / "log.txt", "w+", encoding="utf-8", errors="replace") as log:
-            code, seconds, peak_mb = _measure(command, environment, log)
+            code, seconds, peak_mb = _measure(command, variables, log, limit)
             log.seek(0)
             lines = [line for line in log.read().splitlines() if line.strip()]
-        notebook = read(after) if after.exists() else {"cells": [], "metadata": {}}
-        notebook["cells"] = [cell for cell in notebook["cells"] if "papermill-error-cell-tag" not in tags(cell)]
-        failure = _failure(notebook, code, lines)
-        if failure:
-            raise CourseError(f"{path.stem}: {failure}. The stored notebook is as it was.")
-        loaded = sorted(set(weights.read_text(encoding="utf-8").split("\n")) - {""}) if weights.exists() else []
-        return Execution(notebook, seconds, peak_mb, loaded)
+        try:
+            result = read(after)
+        except CourseError:  # it did not come to its first cell, or was killed while it wrote
+            result = {"cells": [], "metadata": {}}
+        result["cells"] = [cell for cell in result["cells"] if "papermill-error-cell-tag" not in tags(cell)]
+        failure = _failure(result, code, lines)
+        if limit is not None and seconds >= limit:
+            failure = f"the run was stopped after {limit:.0f} s"
+        return Execution(result, seconds, peak_mb, _lines(weights), _lines(modules), failure)
 
 
-def _measure(command: list[str], environment: dict[str, str], log: Any) -> tuple[int, float, float]:
-    """Runs a command; its exit code, wall seconds, and the peak MB of the largest process in it, which is the kernel."""
+def _lines(path: Path) -> list[str]:
+    """The different lines of a file, sorted; none if it is not there."""
+    return sorted(set(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+
+
+def _measure(
+    command: list[str], environment: dict[str, str], log: Any, limit: float | None = None
+) -> tuple[int, float, float]:
+    """Runs a command, for `limit` seconds at most; its exit code, wall seconds, and the peak MB of the largest process in it,
+    which is the kernel.
+    """
     started = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     peak, unit = 0, 2**20 if sys.platform == "darwin" else 2**10
+    timer = threading.Timer(limit or 0, _kill, [process.pid])
+    if limit is not None:
+        timer.start()
     try:
         if hasattr(os, "wait4"):
             _, status, usage = os.wait4(process.pid, 0)
@@ -208,11 +256,23 @@ def _measure(command: list[str], environment: dict[str, str], log: Any) -> tuple
         process.terminate()
         process.wait()
         raise
+    finally:
+        timer.cancel()
     return process.returncode, time.perf_counter() - started, peak / unit
 
 
-def _failure(notebook: Notebook, code: int, log: list[str]) -> str | None:
-    """Which cell failed, with the last line of its error; None if all ran and only cells that may raise did."""
+def _kill(pid: int) -> None:
+    """Kills a process and all that it has started and not let go."""
+    psutil = need("test", "psutil")  # comes with ipykernel
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        for one in [*parent.children(recursive=True), parent]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+
+
+def _failure(notebook: Notebook, code: int, log: list[str]) -> str:
+    """Which cell failed, with the last line of its error; "" if all ran and only cells that may raise did."""
     cells = code_cells(notebook)
     for number, cell in enumerate(cells, 1):
         errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
@@ -225,7 +285,7 @@ def _failure(notebook: Notebook, code: int, log: list[str]) -> str | None:
     ):  # which it raises for cells that may raise, too
         ran = sum(cell["metadata"].get("papermill", {}).get("duration") is not None for cell in cells)
         return f"the run stopped in code cell {ran}: {log[-1] if log else 'no message'}"
-    return None
+    return ""
 
 
 def _steady(key: str, old: float | None, new: float) -> float:
@@ -247,19 +307,22 @@ def stale(path: Path) -> list[str]:
 def _reasons(notebook: Notebook, stamp: dict[str, Any]) -> Iterator[str]:
     if stamp["digest"] != code_digest(notebook):
         yield "its code changed"
-    if stamp.get("course_utils") != course_utils_digest():
-        yield "course_utils changed"
+    imported = stamp.get("course_utils")
+    if not isinstance(imported, dict):
+        yield "what it imports is not known"
+    else:
+        digests = module_digests()
+        yield from (f"{name} changed" for name, digest in imported.items() if digest != digests.get(name))
     for name, digest in stamp.get("weights", {}).items():
         if digest != card_digest(name):
             yield f"the weights {name} changed"
 
 
-def course_utils_digest() -> str:
-    """SHA-256 over names and contents of the Python files of course_utils."""
-    total = hashlib.sha256()
-    for path in sorted((ROOT / "course_utils").rglob("*.py")):
-        total.update(f"{path.relative_to(ROOT).as_posix()} {sha256(path)}\n".encode())
-    return total.hexdigest()
+def module_digests() -> dict[str, str]:
+    """For each module of course_utils, by the name it is imported by, the first sixteen digits of its file's SHA-256."""
+    files = sorted((ROOT / "course_utils").rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files]
+    return {name: sha256(path)[:16] for name, path in zip(names, files, strict=True)}
 
 
 def card_digest(name: str) -> str:

@@ -20,7 +20,7 @@ Notebook = dict[str, Any]
 Cell = dict[str, Any]
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-KEPT_NOTEBOOK = {"title", "mystnb", "course"}
+KEPT_NOTEBOOK = {"title", "mystnb", "course", "live_seconds"}
 KEPT_CELL = {"tags", "mystnb", "reason", "jupyter", "nbgrader", "slideshow"}
 FOLDED = {"outputs_hidden": True, "source_hidden": True}  # solutions in JupyterLab; the book folds them by their tag
 WIDGET = "application/vnd.jupyter.widget-view+json"

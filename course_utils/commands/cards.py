@@ -5,30 +5,48 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from course_utils.common import CourseError
+from course_utils.common import ROOT, CourseError, sha256
 from course_utils.weights import read_card
+
+HERE = ("--out", "--run", "--device")  # where things lie, and on what they run
+ASIDE = ("--restart", "--json", "--update-card")  # nothing that is made or measured depends on it
 
 
 def command(what: str, options: Sequence[str]) -> str:
+    """The command with which `train` was called; see `typed`."""
+    return typed(["train", what, *options])
+
+
+def typed(typed_words: Sequence[str]) -> str:
     """The command that was typed, without what belongs to one machine: where the run, the weights and other things lie.
 
     Of folders that are read (--path, --init) the last name stays.
     """
-    kept, words = [], iter(options)
+    kept, words = [], iter(typed_words)
     for word in words:
         name, equals, value = word.partition("=")
-        if name in ("--out", "--run", "--device", "--path", "--init") and not equals:
+        if name in (*HERE, "--path", "--init") and not equals:
             value = next(words, "")
         if name in ("--path", "--init"):
             kept += [name, os.path.basename(os.path.abspath(value))]
-        elif name not in ("--out", "--run", "--device", "--restart"):
+        elif name not in HERE + ASIDE:
             kept.append(word)
-    return f"python -m course_utils train {shlex.join([what, *kept])}"
+    return f"python -m course_utils {shlex.join(kept)}"
+
+
+def measured(command: str, weights: Mapping[str, Any], *files: Path) -> dict[str, Any]:
+    """What a result was made by and from: the command, the weights (`loaded.watch_loaded`), the checksums of files that ship.
+
+    tests/test_results.py holds it against what is there now, and so says when a stored result is old.
+    """
+    sums = {path.relative_to(ROOT).as_posix(): sha256(path) for path in files}
+    return {"command": command, "weights": dict(sorted(weights.items())), "files": sums}
 
 
 def stages(name: str | None) -> list[dict[str, Any]]:

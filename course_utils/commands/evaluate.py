@@ -31,6 +31,7 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `evaluate`."""
     parser.epilog = EXAMPLES
+    parser.allow_abbrev = False  # what was typed goes into the result
     parser.add_argument("name", help="weights: a shipped name or a folder")
     parser.add_argument("--prompts", type=int, default=500, help="prompts of each group (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="steps of the sampler (default: the card's)")
@@ -62,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Measures and prints."""
+    from course_utils.commands.cards import measured, typed
+    from course_utils.loaded import watch_loaded
+    from course_utils.measure.labels import LABELS
     from course_utils.weights import read_card, weights_folder, write_card
 
     if args.prompts < 1:
@@ -73,15 +77,18 @@ def main(args: argparse.Namespace) -> None:
     card = read_card(args.name)
     kind = card.get("kind")
     check(args, card)
-    if kind == "judge":
-        result = choose_certainty(args) if args.choose else judge_result(args)
-    elif kind in FAMILIES:
-        result = choose_guidance(args) if args.choose else generator_result(args)
-    else:
+    if kind != "judge" and kind not in FAMILIES:
         raise CourseError(
             f"The weights {args.name!r} are of the kind {kind!r}; `evaluate` measures generators and the judge."
         )
-    result = rounded({"name": Path(args.name).name, **result})
+    with watch_loaded() as weights:
+        if kind == "judge":
+            result = choose_certainty(args) if args.choose else judge_result(args)
+        else:
+            result = choose_guidance(args) if args.choose else generator_result(args)
+    words = [Path(word).name if word == args.name else word for word in args.argv]
+    files = [LABELS] if kind == "judge" else []
+    result = rounded({"name": Path(args.name).name, **result}) | {"measured": measured(typed(words), weights, *files)}
     write(args.out, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
     if args.update_card:
         write_card(weights_folder(args.name), {**read_card(args.name), "quality": result})

@@ -72,11 +72,15 @@ def measure_one(weights: Path, args: argparse.Namespace) -> None:
 
     parser = argparse.ArgumentParser()
     evaluate.add_arguments(parser)
+
+    def measure(*words: str) -> None:
+        typed = [str(weights), *device, *words]
+        evaluate.main(parser.parse_args(typed, argparse.Namespace(argv=["evaluate", *typed])))
+
     device = [f"--device={args.device}"] if args.device not in (None, "auto") else []
     some = max(1, args.prompts // 5)
-    evaluate.main(parser.parse_args([str(weights), *device, "--choose", f"--prompts={some}"]))
-    measured = [f"--prompts={args.prompts}", "--sample=0", "--update-card", f"--out={weights / 'quality.json'}"]
-    evaluate.main(parser.parse_args([str(weights), *device, *measured]))
+    measure("--choose", f"--prompts={some}")
+    measure(f"--prompts={args.prompts}", "--sample=0", "--update-card", f"--out={weights / 'quality.json'}")
     prompts = [p.text for group in GROUPS for p in prompts_of(group, min(16, some), SEEDS["validation"])]
     load(weights, *(word.partition("=")[2] for word in device))(prompts).save(
         weights / "sheet.png", columns=min(16, len(prompts))

@@ -135,8 +135,10 @@ def measure(
     if getattr(generator, "autoencoder", None) is not None:
         result["ceiling"] = {g: ceiling(generator.autoencoder, judge, prompts_of(g, prompts, test)) for g in groups}  # type: ignore
     if features is not None:
-        add_fidelity(result, intervals, generator, features, fidelity_pictures, steps, guidance, seed, test)
-        add_diversity(result, intervals, generator, features, steps, guidance, seed, test)
+        distances, ranges = fidelity_of(generator, features, fidelity_pictures, steps, guidance, seed, test)
+        result |= distances
+        intervals |= ranges
+        result["diversity"], intervals["diversity"] = diversity_of(generator, features, steps, guidance, seed, test)
     result["intervals"] = intervals
     result["seconds_per_picture"] = seconds / max(drawn, 1)
     return result
@@ -177,21 +179,26 @@ def real_and_captions(n: int, start: int, test: int) -> tuple[Scenes, list[str]]
     return batch, texts
 
 
-def add_fidelity(result, intervals, generator, features, n, steps, guidance, seed, test) -> None:
-    """Fréchet distance of n drawn pictures from n real ones, beside real from real, and real from their round trip."""
+def fidelity_of(
+    generator: Generator, features: Features, n: int, steps: int | None, guidance: float | None, seed: int, test: int
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Fréchet distance of n drawn pictures from n real ones, beside real from real (the floor), and real from their round trip.
+
+    Returns the numbers by name and the intervals of the first two.
+    """
     ours, texts = real_and_captions(n, 10_000_000, test)
     other = scenes(test, 20_000_000, n, split="train")
     drawn = features(generator(texts, seed=seed, steps=steps, guidance=guidance).images)
     real, real2 = features(render(ours)), features(render(other))
-    result["fidelity"] = frechet_distance(drawn, real2)
-    result["fidelity_floor"] = frechet_distance(real, real2)
-    intervals["fidelity"] = bootstrap(lambda i: frechet_distance(drawn[i], real2), n, 40, centre=result["fidelity"])
-    intervals["fidelity_floor"] = bootstrap(
-        lambda i: frechet_distance(real[i], real2), n, 40, centre=result["fidelity_floor"]
-    )
+    found = {"fidelity": frechet_distance(drawn, real2), "fidelity_floor": frechet_distance(real, real2)}
+    intervals = {
+        name: bootstrap(lambda i, these=these: frechet_distance(these[i], real2), n, 40, centre=found[name])
+        for name, these in (("fidelity", drawn), ("fidelity_floor", real))
+    }
     if getattr(generator, "autoencoder", None) is not None:
-        tripped = features(through(generator.autoencoder, render(ours)))
-        result["fidelity_round_trip"] = frechet_distance(tripped, real2)
+        tripped = features(through(generator.autoencoder, render(ours)))  # type: ignore[attr-defined]
+        found["fidelity_round_trip"] = frechet_distance(tripped, real2)
+    return found, intervals
 
 
 @torch.inference_mode()
@@ -202,17 +209,24 @@ def through(autoencoder: torch.nn.Module, images: Tensor) -> Tensor:
     return torch.cat(parts).clamp(0, 1)
 
 
-def add_diversity(
-    result, intervals, generator, features, steps, guidance, seed, test, captions: int = 64, copies: int = 8
-) -> None:
-    """Mean pairwise feature distance of pictures for one caption, over that of real scenes that fit it."""
+def diversity_of(
+    generator: Generator,
+    features: Features,
+    steps: int | None,
+    guidance: float | None,
+    seed: int,
+    test: int,
+    captions: int = 64,
+    copies: int = 8,
+) -> tuple[float, Any]:
+    """Mean pairwise feature distance of pictures for one caption, over that of real scenes that fit it; and its interval."""
     asked = scenes(test, 30_000_000, captions, split="train").scenes
     texts = [caption(s, language=("en", "zh")[i % 2], seed=i) for i, s in enumerate(asked)]
     drawn = features(generator(texts, seed=seed, steps=steps, guidance=guidance, n=copies).images)
     real = torch.cat([features(render(fitting(s, test + i, copies))) for i, s in enumerate(asked)])
     ours, theirs = (mean_pairwise_distance(f.unflatten(0, (captions, copies))) for f in (drawn, real))
-    result["diversity"] = float(ours.mean() / theirs.mean())
-    intervals["diversity"] = bootstrap(lambda i: float(ours[i].mean() / theirs[i].mean()), captions, 400)
+    interval = bootstrap(lambda i: float(ours[i].mean() / theirs[i].mean()), captions, 400)
+    return float(ours.mean() / theirs.mean()), interval
 
 
 __all__ = ["GROUPS", "Prompt", "compare_judges", "matches", "measure", "only", "prompts_of", "through"]
