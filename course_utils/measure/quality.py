@@ -191,9 +191,10 @@ def fidelity_of(
     drawn = features(generator(texts, seed=seed, steps=steps, guidance=guidance).images)
     real, real2 = features(render(ours)), features(render(other))
     found = {"fidelity": frechet_distance(drawn, real2), "fidelity_floor": frechet_distance(real, real2)}
+    distance = lambda of: lambda i: frechet_distance(of[i], real2)  # noqa: E731
     intervals = {
-        name: bootstrap(lambda i, these=these: frechet_distance(these[i], real2), n, 40, centre=found[name])
-        for name, these in (("fidelity", drawn), ("fidelity_floor", real))
+        name: bootstrap(distance(of), n, 40, centre=found[name])
+        for name, of in (("fidelity", drawn), ("fidelity_floor", real))
     }
     if getattr(generator, "autoencoder", None) is not None:
         tripped = features(through(generator.autoencoder, render(ours)))  # type: ignore[attr-defined]
