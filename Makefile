@@ -36,7 +36,7 @@ help:
 # A server without a screen gets the address instead of a browser; JupyterLab asks root to say that it is meant. Only what is
 # trusted may move without being run: the stored flipbooks. News and updates would be asked for at other hosts, in a pop-up.
 lab: $(VENV)/.lab
-	@$(PY) -m nbformat.sign --log-level=WARN notebooks/*.ipynb || \
+	@$(PY) -m nbformat.sign notebooks/*.ipynb > /dev/null || \
 		echo 'Not all lessons could be marked as trusted: where a flipbook stands still, choose File, Trust Notebook.'
 	@set -- --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate; \
 	if [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] && [ "$$(uname)" != Darwin ]; then set -- "$$@" --no-browser; fi; \
