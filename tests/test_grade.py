@@ -155,7 +155,7 @@ def test_checks_are_put_where_the_answer_is() -> None:
     assert checks_of(other) == wanted
     assert sorted(label for label, _ in checks_of(answered(check_1=None, check_5=None))) == [name for name, _ in wanted]
     whole = {**LESSON, "cells": [cell for cell in LESSON["cells"] if "check" not in tags(cell)]}
-    assert [source for _, source in checks_of(whole)][0] == "def answer(): ...", (
+    assert next(source for _, source in checks_of(whole)) == "def answer(): ...", (
         "no solution of ours runs before a check"
     )
 

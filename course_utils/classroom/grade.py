@@ -26,7 +26,17 @@ from course_utils.classroom.tidy import Cell, Notebook, code_cells, read, tags, 
 from course_utils.common import CourseError, atomic_path, typed_path
 
 MINUTES = 10.0
-KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+KEPT = (  # variables of the shell that a notebook gets to see
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "SYSTEMROOT",
+    "COURSE_DATA",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
+)
 LONGEST = 500  # characters of what a check says
 
 EXAMPLES = """examples:
@@ -110,10 +120,10 @@ def grade(file: Path, name: str, lessons: Sequence[tuple[str, Notebook]], second
     except CourseError as error:
         return Score(name, "", 0, 0, 0.0, str(error), [])
     prepared, checks = graft(handed, lesson)
-    with tempfile.TemporaryDirectory() as folder:
-        home = {variable: folder for variable in ("HOME", "USERPROFILE", "COURSE_HOME")}
-        data = {key: os.environ[key] for key in (*KEPT, "COURSE_DATA") if key in os.environ}
-        run = attempt(prepared, Path(folder), "ci", environment=data | home, limit=seconds)
+    with tempfile.TemporaryDirectory() as home, tempfile.TemporaryDirectory() as place:
+        environment = {key: os.environ[key] for key in KEPT if key in os.environ}
+        environment |= {key: home for key in ("HOME", "USERPROFILE", "COURSE_HOME")}
+        run = attempt(prepared, Path(place), "ci", environment=environment, limit=seconds)
     after = {cell["id"]: cell for cell in code_cells(run.notebook)}
     verdicts = [verdict(label, after.get(key)) for key, label in checks.items()]
     right = sum(one.right for one in verdicts)
