@@ -20,7 +20,7 @@ from course_utils.common import FULL, CourseError
 from course_utils.extras import missing
 
 COMMANDS = {  # name: (module, what it does)
-    "doctor": ("course_utils.doctor", "check this machine: one line each, OK or what to do"),
+    "doctor": ("course_utils.commands.doctor", "check this machine: one line each, OK or what to do"),
     "draw": ("course_utils.commands.draw", "draw pictures from prompts"),
     "train": (
         "course_utils.commands.train",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from course_utils import doctor
+from course_utils.commands import doctor
 from course_utils.__main__ import main
 
 
