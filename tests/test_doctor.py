@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from course_utils.commands import doctor
 from course_utils.__main__ import main
+from course_utils.commands import doctor
 
 
 @pytest.fixture
