@@ -34,15 +34,17 @@ help:
 	@echo 'make clean                   remove .venv and everything else that make made'
 
 # A server without a screen gets the address instead of a browser; JupyterLab asks root to say that it is meant. Only what is
-# trusted may move without being run: the stored flipbooks. News and updates would be asked for at other hosts, in a pop-up.
+# trusted may move without being run: the stored flipbooks. The settings
+# in .jupyter, which yours go before, turn off the pop-up that offers news and updates from other hosts.
 lab: $(VENV)/.lab
 	@$(PY) -m nbformat.sign notebooks/*.ipynb > /dev/null || \
 		echo 'Not all lessons could be marked as trusted: where a flipbook stands still, choose File, Trust Notebook.'
-	@set -- --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate; \
+	@set --; \
 	if [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] && [ "$$(uname)" != Darwin ]; then set -- "$$@" --no-browser; fi; \
 	if [ "$$(id -u)" = 0 ]; then set -- "$$@" --allow-root; fi; \
 	echo "Opening JupyterLab at $(START); stop it with Ctrl-C."; \
-	exec $(PY) -m jupyterlab --LabApp.default_url=/lab/tree/$(START) "$$@"
+	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+		exec $(PY) -m jupyterlab --LabApp.default_url=/lab/tree/$(START) "$$@"
 
 draw: $(VENV)/.base
 	@$(PY) -m course_utils draw --out "$$COURSE_OUT" $${COURSE_SEED:+--seed "$$COURSE_SEED"} -- "$$COURSE_PROMPT"

@@ -25,7 +25,7 @@ SECONDS = 1000  # milliseconds
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a JupyterLab that works on a copy of the lesson, with the Makefile's options and no settings of a user."""
+    """Address of a JupyterLab that works on a copy of the lesson, with the Makefile's settings and none of a user's."""
     pytest.importorskip("jupyterlab", reason="jupyterlab is missing; it comes with the extra 'lab'")
     folder = tmp_path_factory.mktemp("lab")
     (folder / "notebooks").mkdir()
@@ -48,10 +48,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     }
     environment.pop("MPLBACKEND", None)  # the kernel sets the one that shows figures
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nlab:")[2].partition("\n\n")[0]
+    settings = re.findall(r'JUPYTER_CONFIG_PATH="\$\(CURDIR\)/([.\w]+)', recipe)
+    environment["JUPYTER_CONFIG_PATH"] = os.pathsep.join(str(ROOT / name) for name in settings)
     trust = [sys.executable, "-m", *re.findall(r"-m (nbformat\.sign) ", recipe), str(folder / "notebooks" / LESSON)]
     subprocess.run(trust, env=environment, check=True)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
-    command += re.findall(r"--LabApp\.(?!default_url)[^\s;]+", recipe)
     command += [
         "--ServerApp.port_retries=0",
         "--IdentityProvider.token=",
