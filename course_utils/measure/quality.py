@@ -192,8 +192,8 @@ def fidelity_of(
     real, real2 = features(render(ours)), features(render(other))
     found = {"fidelity": frechet_distance(drawn, real2), "fidelity_floor": frechet_distance(real, real2)}
     intervals = {
-        name: bootstrap(lambda i, these=these: frechet_distance(these[i], real2), n, 40, centre=found[name])
-        for name, these in (("fidelity", drawn), ("fidelity_floor", real))
+        "fidelity": bootstrap(lambda i: frechet_distance(drawn[i], real2), n, 40, centre=found["fidelity"]),
+        "fidelity_floor": bootstrap(lambda i: frechet_distance(real[i], real2), n, 40, centre=found["fidelity_floor"]),
     }
     if getattr(generator, "autoencoder", None) is not None:
         tripped = features(through(generator.autoencoder, render(ours)))  # type: ignore[attr-defined]
