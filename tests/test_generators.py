@@ -251,7 +251,7 @@ def test_what_the_world_finds_odd_is_a_warning_and_no_error(tmp_path):
     generator = load(flow_weights(tmp_path / "w", world="shapes"), "cpu")
     for text, told in [
         ("a gray circle", "background"),
-        ("red circle blue square", "one relation"),
+        ("red circle blue square", "nothing stands between"),
         ("一个绿色三角形在左边", "held out"),
     ]:
         [warning] = generator([text, PROMPTS[0]], steps=1, strict=True).warnings

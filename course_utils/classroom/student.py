@@ -156,7 +156,8 @@ def solutions(notebook: Notebook) -> Notebook:
             cells.append({**cell, "metadata": shown})
         elif "exercise" in tags(cell):
             cells += texts
-        texts = [*texts, cell] if cell["cell_type"] == "markdown" else []
+        told = cell["cell_type"] == "markdown" or ("clinic" in tags(cell) and "exercise" not in tags(cell))
+        texts = [*texts, cell] if told else []
     return tidy({**notebook, "cells": cells, "metadata": {}})
 
 

@@ -38,6 +38,7 @@ HELD_OUT_COMBINATIONS = frozenset(
 # Who draws from which endless list of scenes. Nothing is trained on `validation` (for choices), `test` (for results) or
 # `labels` (the pictures that were labelled by eye).
 SEEDS = {
+    "autoencoder": 101,
     "judge": 102,
     "features": 103,
     "flow": 104,
