@@ -297,7 +297,9 @@ def test_imports_are_recorded_with_what_they_import(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, MODULES: str(tmp_path / "names")})
     names = set((tmp_path / "names").read_text().split())
     assert done.returncode == 0
-    assert {f"course_utils{x}" for x in ("", ".loaded", ".models", ".models.judge", ".weights", ".commands.doctor")} <= names
+    assert {
+        f"course_utils{x}" for x in ("", ".loaded", ".models", ".models.judge", ".weights", ".commands.doctor")
+    } <= names
     assert "course_utils.models.vae" not in names and "course_utils.worlds" not in names
 
 
