@@ -41,8 +41,8 @@ def kept(args: argparse.Namespace) -> int:
 class Store:
     """A `batches(position, n, generator)` for `train`: {"data": (n, C, S, S), and "tokens": (n, T), if there is a tokenizer}.
 
-    Keeps the first `pictures` pictures of a world (all of them, if it has fewer) in 8 bits, or the latents that `encoder` makes of
-    them, and `pictures` captions at least, of which each picture has equally many. All cores make them when the first batch is asked for;
+    Keeps the first `keep` pictures of a world (all of them, if it has fewer) in 8 bits, or the latents that `encoder` makes of
+    them, and `keep` captions at least, of which each picture has equally many. All cores make them when the first batch is asked for;
     `waited` counts those seconds. A batch is drawn from them by chance. `data` are in [-1, 1], or latents. On a CPU rows of tokens are as
     long as the longest of the batch; on a GPU always equally long, as compiled code wants it.
     """
