@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.common import CourseError, typed_path
+from course_utils.counters import batch_seed
 from course_utils.training import checkpoints
 from course_utils.training.callbacks import Callback
 from course_utils.training.config import TrainConfig, choose_device, use_bf16
@@ -103,7 +104,7 @@ def train(
             optimiser.zero_grad()
             parts = []
             for position in range(state.images, state.images + config.batch_size, part_size):
-                generator.manual_seed(config.seed * 0x9E3779B1 + position)  # odd: seeds do not overlap
+                generator.manual_seed(batch_seed(config.seed, position))
                 batch = move(batches(position, part_size, generator), device)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     value, details = loss(model, batch)
