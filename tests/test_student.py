@@ -73,6 +73,8 @@ def test_the_folder_works_on_its_own(edition: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (edition / "notebooks").iterdir()] == [LESSONS[0].name]
     assert LESSONS[0].stem[:2] in (edition / "README.md").read_text(encoding="utf-8")
+    results = {path.name for path in (ROOT / "book" / "results").glob("*.json")}
+    assert results and results <= {path.name for path in (edition / "book" / "results").iterdir()}
     needed = tomllib.loads((edition / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert all((edition / name).is_file() for name in (needed["readme"], *needed["license-files"], "constraints.txt"))
 
