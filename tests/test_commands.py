@@ -207,7 +207,8 @@ def measured(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_evaluate_a_generator(run, measured):
     code, out, err = run(
-        "evaluate", "flow-shapes", "--prompts", 3, "--json", "--out", "new/result.json", "--update-card"
+        *("evaluate", "flow-shapes", "--prompts", 3, "--sample", 1),
+        *("--json", "--out", "new/result.json", "--update-card"),
     )
     assert code == 0 and err == "", err
     found = last_json(out)
@@ -225,7 +226,7 @@ def test_evaluate_a_generator(run, measured):
     assert json.loads(Path("new/result.json").read_text()) == found == read_card("flow-shapes")["quality"]
     load_weights("flow-shapes", "flow")  # the card still fits the file
     told = {"sampler": read_card("flow-shapes")["sampler"], "sha256": read_card("flow-shapes")["sha256"]}
-    assert found["measured"]["command"] == "python -m course_utils evaluate flow-shapes --prompts 3"
+    assert found["measured"]["command"] == "python -m course_utils evaluate flow-shapes --prompts 3 --sample 1"
     assert found["measured"]["weights"]["flow-shapes"] == told
     assert set(found["measured"]["weights"]) == {"features", "flow-shapes", "judge"}
 
