@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +17,14 @@ from course_utils.worlds.captioned import WORLDS, Captioned, world
 SIZE = 32  # pixels: what the recipes train on
 
 
+def opened(name: str, split: str, path: Path | None) -> Captioned:
+    """A split of a world, in the size that recipes train on."""
+    return world(name, split, path=path, size=SIZE if "size" in WORLDS[name][1] else None)
+
+
 def open_training(args: argparse.Namespace) -> Captioned:
     """The training split of the world that `--world` names; says what a folder holds and what is left out."""
-    found = world(args.world, "train", path=args.path, size=SIZE if "size" in WORLDS[args.world][1] else None)
+    found = opened(args.world, "train", args.path)
     if found.report:
         print(found.report)
     return found
