@@ -31,14 +31,14 @@ class Limits:
     margin, size, solid and background_margin are the least that is allowed, the others the most; `Fit.numbers` says what they are.
     """
 
-    residual: float = 0.02
-    flaw: float = 0.1
-    margin: float = 1.0
-    solid: float = 0.7
+    residual: float = 0.01
+    flaw: float = 0.015
+    margin: float = 1.5
+    solid: float = 0.8
     size: float = 0.3
     leftover: float = 4.0
     background_margin: float = 0.1
-    background_residual: float = 0.5
+    background_residual: float = 0.75
 
 
 LEAST = ("margin", "size", "solid", "background_margin")
