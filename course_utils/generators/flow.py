@@ -101,7 +101,9 @@ def load_autoencoder(name: str = "autoencoder-shapes") -> Autoencoder:
         config = weights.card.get("config" if weights.card.get("kind") == "autoencoder" else "autoencoder")
         if config is not None:
             return build(weights, "autoencoder", config)
+    of, _, size = world.partition("-")
+    options = ("" if of == "shapes" else f" --world {of}") + (f" --size {size}" if size else "")
     raise CourseError(
         f"There is no autoencoder called {name!r} and none in `flow-{world}`; train one first: "
-        "`python -m course_utils train autoencoder" + ("" if world == "shapes" else f" --world {world}") + "`."
+        f"`python -m course_utils train autoencoder{options}`."
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from course_utils.models.features import FeatureNetwork, barlow_twins_loss
 from course_utils.recipes import Recipe, only_shapes
-from course_utils.training import TrainConfig, choose_device
+from course_utils.training import TrainConfig, choose_device, distributed
 from course_utils.training.ahead import Ahead, Waiting, workers
 from course_utils.worlds.render import render
 from course_utils.worlds.scenes import SEEDS, Scenes, scenes
@@ -31,7 +31,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
     only_shapes(args)
     torch.manual_seed(0)
     model = FeatureNetwork().to(memory_format=torch.channels_last)
-    batches = Ahead(prepare, finish, workers(choose_device(args.device or "auto")))
+    batches = Ahead(prepare, finish, workers(choose_device(args.device or "auto")), distributed.ranks())
     config = TrainConfig(
         images=100_000,
         batch_size=256,

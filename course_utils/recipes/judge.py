@@ -11,7 +11,7 @@ from course_utils import profile
 from course_utils.measure.judge_data import JudgeData
 from course_utils.models.judge import JudgeNetwork, judge_loss
 from course_utils.recipes import Recipe, only_shapes
-from course_utils.training import TrainConfig, choose_device
+from course_utils.training import TrainConfig, choose_device, distributed
 from course_utils.training.ahead import Ahead, Waiting, workers
 from course_utils.worlds.scenes import SEEDS
 
@@ -22,7 +22,10 @@ def recipe(args: argparse.Namespace) -> Recipe:
     torch.manual_seed(0)
     model = JudgeNetwork().to(memory_format=torch.channels_last)
     batches = Ahead(
-        JudgeData(SEEDS["judge"]), lambda prepared, _: prepared, workers(choose_device(args.device or "auto"))
+        JudgeData(SEEDS["judge"]),
+        lambda prepared, _: prepared,
+        workers(choose_device(args.device or "auto")),
+        distributed.ranks(),
     )
     config = TrainConfig(
         images=profile.pick(ci=2_000, laptop=240_000, gpu=3_000_000),
