@@ -22,6 +22,7 @@ from small import (
     FEATURES,
     JUDGE,
     autoencoder_weights,
+    celeba_folder,
     dit_config,
     features_weights,
     flow_weights,
@@ -652,6 +653,60 @@ def test_train_all_chooses_measures_and_draws(tiny, measured, monkeypatch):
     with Image.open(weights / "sheet.png") as sheet:
         assert sheet.size == (2 * 32 * 8, 32 * 8)
     load_weights(weights, "flow")  # the card still fits the file
+
+
+def test_a_generator_is_looked_at_while_it_trains(run, tiny):
+    judge_weights(tiny / "weights" / "judge")
+    assert (
+        run("train", "flow", *IMAGES, "--watch", 6, "--format", "int8", "--out", "watched", "--run", "watched")[0] == 0
+    )
+    lines = [json.loads(line) for line in (tiny / "runs" / "watched" / "log.jsonl").read_text().splitlines()]
+    assert all(0 <= lines[-1][f"judged_{group}"] <= 1 for group in ("one", "two"))
+    with Image.open(max((tiny / "runs" / "watched" / "sheets").glob("*.png"))) as sheet:
+        assert sheet.size == (6 * 32 * 2, 32 * 2) and len(set(sheet.getdata())) > 20
+    card = read_card("watched")
+    assert 0 < card["utilisation"] < 1 and card["peak_memory_gb"] > 0.05 and card["watts"] is None
+    assert run("train", "flow", *IMAGES, "--watch", 0, "--out", "blind", "--run", "blind")[0] == 0
+    assert not (tiny / "runs" / "blind" / "sheets").exists()
+    sizes = [Path(name, "model.safetensors").stat().st_size for name in ("watched", "blind")]
+    assert sizes[0] < 0.8 * sizes[1]  # int8 against bfloat16, with tiny matrices
+    one, other = tensors(Path("watched")), tensors(Path("blind"))  # looking changes nothing, eight bits little
+    assert max(float((one[key] - other[key]).abs().max() / (other[key].abs().max() + 1e-6)) for key in one) < 0.01
+    pictures = [load(name, "cpu")(CIRCLE, steps=4).images for name in ("watched", "blind")]
+    assert (pictures[0] - pictures[1]).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ["celeba", "folder"])
+def test_faces_and_ones_own_pictures_at_64_by_the_same_commands(run, tiny, tmp_path, monkeypatch, name):
+    where = celeba_folder(tmp_path, monkeypatch).parent if name == "celeba" else walls(tiny / "walls")
+    words = ["--world", name, "--path", where, "--size", 64]
+    code, _, err = run("train", "autoencoder", *words, "--images", 32)
+    assert code == 0, err
+    code, out, err = run("train", "flow", *words, "--images", 32, "--accumulate", 2)
+    assert code == 0 and f"wrote {tiny / 'weights' / f'flow-{name}-64'}" in out, err
+    card = read_card(f"flow-{name}-64")
+    assert card["config"]["size"] == 16 and card["before"][0]["images_seen"] == 32
+    pictures = load(f"flow-{name}-64", "cpu")(["a woman wearing a hat", "a wall"][name == "folder"], steps=1)
+    assert pictures.images.shape == (1, 3, 64, 64)
+    assert run("train", "flow", *words, "--images", 32, "--space", "pixels")[0] == 0
+    assert load(f"flow-{name}-64-pixels", "cpu")("a wall", steps=1).images.shape == (1, 3, 64, 64)
+
+
+def test_train_all_of_ones_own_pictures(run, tiny, monkeypatch):
+    monkeypatch.setitem(flow.PRESETS, "full", {"depth": 3})
+    words = ["train", "all", "--world", "folder", "--path", walls(tiny / "walls"), "--images", 32, "--out", "ours"]
+    code, _, err = run(*words)
+    assert code == 0, err
+    assert sorted(os.listdir("ours")) == ["autoencoder-folder", "flow-folder", "flow-folder-full"]
+    assert [read_card(f"ours/{name}")["config"]["depth"] for name in ("flow-folder-full", "flow-folder")] == [3, 2]
+    assert read_card("ours/flow-folder")["command"] == (
+        "python -m course_utils train flow --format int8 --world=folder --path walls --images=32"
+    )
+    for name in ("flow-folder-full", "flow-folder"):
+        assert Path("ours", name, "log.jsonl").is_file() and list(Path("ours", name, "sheets").glob("*.png"))
+        assert load(f"ours/{name}", "cpu")("a wall", steps=1).images.shape == (1, 3, 32, 32)
+    small, full = (Path("ours", name, "model.safetensors") for name in ("flow-folder", "flow-folder-full"))
+    assert small.stat().st_size < full.stat().st_size
 
 
 def test_minutes_become_a_goal_that_is_kept(run, tiny):

@@ -15,6 +15,7 @@ import torch
 
 from course_utils.common import CourseError
 from course_utils.training import checkpoints, distributed, train
+from course_utils.weights import load_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 # Sums of the same numbers in another order differ in the last digit of float32, and 50 steps of Adam enlarge that.
@@ -122,3 +123,26 @@ def test_alone_all_of_it_does_nothing(monkeypatch):
         distributed.wait_for_all()
         assert (distributed.ranks(), distributed.rank(), distributed.of_first(2.5)) == (1, 0, 2.5)
         assert values[0].tolist() == [1, 2] and distributed.any_rank(True) and not distributed.any_rank(False)
+
+
+def test_the_command_is_the_same_on_two(tmp_path, monkeypatch):
+    """`torchrun -m course_utils train …` writes what one process writes that computes the batch in two parts."""
+    monkeypatch.setenv("COURSE_PROFILE", "ci")
+    words = ["-m", "course_utils", "train", "flow", "--world", "digits", "--space", "pixels", "--images", "96"]
+    words += ["--pictures", "40", "--precision", "fp32", "--device", "cpu", "--watch", "2"]
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "two"))
+    done = torchrun(*words)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("wrote ") == 1
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "one"))
+    alone = [sys.executable, *words, "--accumulate", "2"]
+    subprocess.run(alone, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    one, two = (load_weights(tmp_path / name / "weights" / "flow-digits-pixels") for name in ("one", "two"))
+    assert two.card["images_seen"] == 96 and two.card["loss"][-1]["loss"] == pytest.approx(
+        one.card["loss"][-1]["loss"], rel=1e-4
+    )
+    for key, value in one.state.items():
+        torch.testing.assert_close(two.state[key], value, rtol=1e-2, atol=1e-3)  # stored in bfloat16
+    runs = [tmp_path / name / "runs" / "flow-digits-pixels" for name in ("one", "two")]
+    logs = [(run / "log.jsonl").read_text().splitlines() for run in runs]
+    assert len(logs[0]) == len(logs[1]) and len(list((runs[1] / "sheets").glob("*.png"))) == 1

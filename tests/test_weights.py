@@ -181,7 +181,9 @@ def test_the_word_list_that_ships_is_the_grammars():
 def test_int8_is_a_quarter_of_the_size_and_half_a_step_away(tmp_path):
     torch.manual_seed(0)
     filters = torch.randn(6, 4, 3, 3) * torch.tensor([1e-3, 1, 100, 0, 1, 1])[:, None, None, None]
-    parts = {"part": {"filters": filters, "matrix": torch.randn(64, 64), "gain": torch.randn(8), "count": torch.tensor(7)}}
+    parts = {
+        "part": {"filters": filters, "matrix": torch.randn(64, 64), "gain": torch.randn(8), "count": torch.tensor(7)}
+    }
     for name, dtype in (("whole", torch.float32), ("small", torch.int8)):
         save_weights(tmp_path / name, parts, {"kind": "test"}, dtype)
     back = load_weights(tmp_path / "small").part("part")

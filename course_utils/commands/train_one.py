@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.commands.cards import command, hardware, machine, mean, stages, thinned
+from course_utils.commands.watch import Watch
 from course_utils.common import CourseError, atomic_path, check_writable, course_home, typed_path
 from course_utils.recipes import RECIPES, Recipe, module
 from course_utils.recipes.fingerprints import of_weights
 from course_utils.training import (
+    Callback,
     ProgressBar,
     State,
     TensorBoard,
@@ -45,8 +47,8 @@ def add_recipes(kinds: Any) -> None:
             module(name).add_arguments(one)
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """What every recipe understands."""
+def add_world(parser: argparse.ArgumentParser) -> None:
+    """The options --world and --path."""
     parser.add_argument(
         "--world",
         default="shapes",
@@ -55,6 +57,19 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         help=f"the pictures and captions: {', '.join(WORLDS)} (default: %(default)s)",
     )
     parser.add_argument("--path", type=typed_path, help="folder of the pictures, for a world that has one")
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """The option --split."""
+    parser.add_argument(
+        "--split", default="train", metavar="NAME", help="the part of the world to train on (default: %(default)s)"
+    )
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """What every recipe understands."""
+    add_world(parser)
+    add_split(parser)
     parser.add_argument("--images", type=int, metavar="N", help="stop after so many images (default: the recipe's)")
     parser.add_argument(
         "--minutes", type=float, metavar="M", help="instead: as many images as this machine computes in so many minutes"
@@ -79,7 +94,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--format", choices=[*FORMATS], default="bf16", help="how the weights are written (default: %(default)s)"
     )
     parser.add_argument(
-        "--wandb", metavar="PROJECT", help="also send the log to this project of Weights & Biases, where it is installed"
+        "--wandb",
+        metavar="PROJECT",
+        help="also send the log to this project of Weights & Biases, where it is installed",
     )
 
 
@@ -119,7 +136,7 @@ def train_here(args: argparse.Namespace, words: Sequence[str]) -> Path:
         machinery.batches,
         config,
         folder=folder,
-        callbacks=[*recipe.callbacks, machinery, Snapshots(recipe, config.images), *boards, ProgressBar()],
+        callbacks=[*recipe.callbacks, machinery, *watching(recipe, config, args), *boards, ProgressBar()],
         resume=not args.restart,
         init=init,
         about={**recipe.identity(), "init": of_weights(init) if init else None},
@@ -184,6 +201,14 @@ def images_in(minutes: float, recipe: Recipe, config: TrainConfig, folder: Path,
     return images
 
 
+def watching(recipe: Recipe, config: TrainConfig, args: argparse.Namespace) -> list[Callback]:
+    """What looks at a generator while it is trained."""
+    if recipe.kind != "flow":
+        return []
+    watch = [Watch(recipe, config.images, args.watch)] if args.watch else []
+    return [Snapshots(recipe, config.images), *watch]
+
+
 class Snapshots:
     """Keeps the averaged weights of a generator twenty times in a run of so many images, to follow its quality afterwards."""
 
@@ -192,6 +217,6 @@ class Snapshots:
         self.every_images = max(1, images // 20)
 
     def __call__(self, state: State) -> None:
-        if self.recipe.kind == "flow" and state.folder is not None:
+        if state.folder is not None:
             card = {**self.recipe.card, "images_seen": state.images, "seconds": round(state.history[-1]["seconds"])}
             save_weights(state.folder / "snapshots" / f"{state.images:09d}", self.recipe.parts(state.ema_model), card)

@@ -34,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset", choices=[*PRESETS], default="small", help="how large the model is (default: %(default)s)"
     )
     add_pictures(parser)
+    parser.add_argument(
+        "--watch",
+        type=int,
+        default=16,
+        metavar="N",
+        help="draw N prompts twenty times in the run, and log what a judge says of them; 0: not at all (default: %(default)s)",
+    )
     parser.add_argument("--init", metavar="NAME", help="start from these weights of the same space")
 
 
@@ -118,4 +125,5 @@ def recipe(args: argparse.Namespace) -> Recipe:
         data=f"{about}, {store.n:,} of them with {store.rows:,} captions",
         built_on=built_on,
         callbacks=[Waiting(store)],
+        world=world,
     )

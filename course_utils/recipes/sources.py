@@ -39,8 +39,8 @@ def title(args: argparse.Namespace) -> str:
 
 
 def open_training(args: argparse.Namespace) -> Captioned:
-    """The training split of the world that `--world` names; says what a folder holds and what is left out."""
-    found = world(args.world, "train", path=args.path, size=size(args) if "size" in WORLDS[args.world][1] else None)
+    """The split of the world that `--world` and `--split` name; says what a folder holds and what is left out."""
+    found = world(args.world, args.split, path=args.path, size=size(args) if "size" in WORLDS[args.world][1] else None)
     if found.report:
         print(found.report)
     return found
@@ -60,7 +60,7 @@ def about(of: Captioned, size: int, captions: bool = False) -> str:
     Of more than 100,000 pictures, which are read from files, about 1,000 are looked at.
     """
     if of.endless:
-        return f"{size} x {size} pictures of {of.name}"
+        return f"{size} x {size} pictures of {of.name}, {of.split}"
     rows = torch.arange(0, of.n, 1 if of.n <= 100_000 else of.n // 1_000)
     images = (of.images(part).mul(255).round().byte() for part in rows.split(256))
     found = f"{of.n} pictures of {of.name}, {size} x {size} ({fingerprint(images)})"

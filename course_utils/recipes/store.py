@@ -44,7 +44,7 @@ class Store:
     """A `batches(position, n, generator)` for `train`: {"data": (n, C, S, S), and "tokens": (n, T), if there is a tokenizer}.
 
     Pictures have `size` x `size` pixels. Keeps the first `keep` pictures of a world (all of them, if it has fewer) in 8 bits, or the latents that `encoder` makes of
-    them, and `keep` captions at least, of which each picture has equally many. All cores make them when the first batch is asked for;
+    them, and `keep` captions at least, of which each picture has equally many. All cores make them when the first batch is asked for, or the device, in a world that draws there;
     `waited` counts those seconds. A batch is drawn from them by chance. `data` are in [-1, 1], or latents. On a CPU rows of tokens are as
     long as the longest of the batch; on a GPU always equally long, as compiled code wants it.
     """
@@ -83,9 +83,11 @@ class Store:
         return batch
 
     def prepare(self, position: int, n: int) -> tuple[Tensor | None, Tensor | None]:
-        """What worker processes make: pictures, while there are any, and captions as tokens."""
+        """What worker processes make: pictures, while there are any (and if they make them), and captions as tokens."""
         rows = range(position, min(position + n, self.rows))
-        images = pictures(self.world, torch.tensor(rows[: self.n - position]), self.size) if position < self.n else None
+        images = None
+        if position < self.n and not self.world.draws_on_device:
+            images = pictures(self.world, torch.tensor(rows[: self.n - position]), self.size)
         if self.tokenizer is None:
             return images, None
         said = self.world.said([row % self.n for row in rows], rows)
@@ -98,8 +100,16 @@ class Store:
             self.encoder.to(device).eval()
         ahead = Ahead(self.prepare, lambda prepared, _: prepared, workers(device))
         data, tokens = [], []
-        for start in tqdm(range(0, self.rows, CHUNK), desc="making pictures", unit="batch", leave=False, disable=distributed.rank() > 0):
+        for start in tqdm(
+            range(0, self.rows, CHUNK),
+            desc="making pictures",
+            unit="batch",
+            leave=False,
+            disable=distributed.rank() > 0,
+        ):
             images, rows = ahead(start, CHUNK, torch.Generator(device))
+            if self.world.draws_on_device and start < self.n:
+                images = pictures(self.world, torch.arange(start, min(start + CHUNK, self.n), device=device), self.size)
             if images is not None:
                 images = images.to(device)
                 data.append(self.encoder.encode(unpacked(images)) if self.encoder else images)  # type: ignore[operator]

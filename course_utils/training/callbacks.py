@@ -86,7 +86,9 @@ class WeightsAndBiases:
     def __init__(self, project: str):
         self.project = project
         if importlib.util.find_spec("wandb") is None:
-            raise CourseError("The package wandb is missing; `pip install wandb`, or leave out --wandb: TensorBoard does without.")
+            raise CourseError(
+                "The package wandb is missing; `pip install wandb`, or leave out --wandb: TensorBoard does without."
+            )
 
     def __call__(self, state: State) -> None:
         import wandb
