@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from course_utils.common import CourseError, atomic_path
+from course_utils.counters import seed_for
 from course_utils.language.words import normalise, unknown_words
 from course_utils.weights import load_weights
 
@@ -164,11 +165,8 @@ class Generator(ABC):
 
 def noise_for(seed: int, jobs: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> Tensor:
     """Standard normal noise (len(jobs), *shape), each row drawn from its own generator for (seed, prompt, copy)."""
-    rows = []
-    for prompt, copy in jobs:
-        mixed = (seed * 0x9E3779B97F4A7C15 + prompt * 0xBF58476D1CE4E5B9 + copy * 0x94D049BB133111EB + 1) & (2**63 - 1)
-        rows.append(torch.randn(shape, generator=torch.Generator().manual_seed(mixed)))
-    return torch.stack(rows)
+    seeds = [seed_for(seed, prompt, copy) for prompt, copy in jobs]
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(one)) for one in seeds])
 
 
 def load(name: str | Path = "flow-shapes", device: torch.device | str | None = None) -> Generator:

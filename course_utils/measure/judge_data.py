@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_utils.counters import batch_seed
 from course_utils.measure.malformed import blur, draw, plan
 from course_utils.worlds.render import render
 from course_utils.worlds.scenes import BACKGROUNDS, FILLS, SHAPES, SIZES, UNIT, Scenes, fitting, scenes
@@ -131,7 +132,7 @@ class JudgeData:
     seed: int
 
     def __call__(self, position: int, n: int) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(self.seed * 0x9E3779B1 + position)
+        generator = torch.Generator().manual_seed(batch_seed(self.seed, position))
         extra = max(3, n // 6)
         batch = hard_scenes(self.seed, position, n - extra)
         malformed = np.arange(len(batch)) % 7 >= 3  # mixed, as the second half is harder

@@ -25,7 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.common import CourseError, typed_path
-from course_utils.training import checkpoints, distributed
+            following = state.images + config.batch_size
+            for position in range(state.images + rank * part_size, following, ranks * part_size):
+                generator.manual_seed(batch_seed(config.seed, position))
+                if n_parts > 1:
+                    torch.manual_seed(noise_seed(config.seed, position))
 from course_utils.training.callbacks import Callback
 from course_utils.training.config import TrainConfig, choose_device, use_bf16
 from course_utils.training.ema import Ema
@@ -110,9 +114,9 @@ def train(
             parts = []
             following = state.images + config.batch_size
             for position in range(state.images + rank * part_size, following, ranks * part_size):
-                generator.manual_seed(config.seed * 0x9E3779B1 + position)  # odd: seeds do not overlap
+                generator.manual_seed(batch_seed(config.seed, position))
                 if n_parts > 1:
-                    torch.manual_seed(config.seed * 0x9E3779B1 + position + 0x85EBCA6B)
+                    torch.manual_seed(noise_seed(config.seed, position))
                 batch = move(batches(position, part_size, generator), device)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     value, details = loss(model, batch)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from course_utils.common import CourseError
+from course_utils.counters import Dice
 from course_utils.language.words import split_words
-from course_utils.worlds.sentences import Dice
 
 Captions = dict[str, list[str]]  # language → what can be said in it, the plainest first
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from course_utils.common import CourseError
+from course_utils.counters import Dice
 from course_utils.language.words import language_of, nearest_word, normalise, split_words
 from course_utils.worlds.scenes import (
     BACKGROUNDS,
@@ -23,7 +24,7 @@ from course_utils.worlds.scenes import (
     Scene,
     Thing,
 )
-from course_utils.worlds.sentences import ATTRIBUTES, DIRECTIONS, WRITERS, Dice, Plain
+from course_utils.worlds.sentences import ATTRIBUTES, DIRECTIONS, WRITERS, Plain
 from course_utils.worlds.vocabulary import HELD_OUT_SYNONYMS, LEXICON, is_count
 from course_utils.worlds.vocabulary import SPLIT_NAME as SPLIT_NAME
 from course_utils.worlds.vocabulary import word_list as word_list

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_utils.counters import mix_32
 from course_utils.worlds.scenes import BACKGROUNDS, FILLS, SHAPES, UNIT, Scenes
 
 _REACH = 1.3  # the table covers [-1.3, 1.3]² in units of the object's radius
@@ -239,7 +240,4 @@ def _background(scenes: Scenes, x: Tensor, y: Tensor, pixels: int, on) -> Tensor
 def _noise(seed: Tensor, pixels: int) -> Tensor:
     """Uniform grain in ±0.02, (N, pixels, pixels), from a 32-bit integer hash of (seed, pixel): equal on every device."""
     h = (seed[:, None] + torch.arange(pixels * pixels, device=seed.device) * 0x9E3779B1) & 0xFFFFFFFF
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        h = ((h ^ (h >> shift)) * factor) & 0xFFFFFFFF
-    h = h ^ (h >> 16)
-    return (h.float() / 2**32 * 0.04 - 0.02).reshape(-1, pixels, pixels)
+    return (mix_32(h).float() / 2**32 * 0.04 - 0.02).reshape(-1, pixels, pixels)

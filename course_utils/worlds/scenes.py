@@ -8,12 +8,13 @@ scene on every machine.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from course_utils.counters import Draws
 
 SIZES = ("small", "large")
 FILLS = ("solid", "outlined", "striped")
@@ -153,41 +154,6 @@ class Scenes:
         return Scenes(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Scenes)})
 
 
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection of 64-bit integers that looks random."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-class _Draws:
-    """Integers that depend only on (seed, index of the scene, name of the draw): a counter-based generator."""
-
-    def __init__(self, seed: int, index: NDArray[np.uint64]):
-        start = _mix(np.full(1, seed & (2**64 - 1), np.uint64) + np.uint64(0x9E3779B97F4A7C15))
-        self.base, self.counter = _mix(start + index), 0
-
-    def fork(self, key: int, which: NDArray) -> _Draws:
-        """Fresh draws for some of the scenes, named by `key`."""
-        other = object.__new__(_Draws)
-        other.base, other.counter = _mix(self.base[which] ^ np.uint64(key)), 0
-        return other
-
-    def raw(self, n: int = 1) -> NDArray[np.uint64]:
-        """(N, n) random 64-bit integers."""
-        counters = np.arange(self.counter + 1, self.counter + n + 1, dtype=np.uint64)
-        self.counter += n
-        return _mix(self.base[:, None] + counters * np.uint64(0x9E3779B97F4A7C15))
-
-    def below(self, n: int) -> NDArray[np.int64]:
-        """(N,) integers in 0..n-1."""
-        return ((self.raw()[:, 0] >> np.uint64(40)) * np.uint64(n) >> np.uint64(24)).astype(np.int64)
-
-    def bits(self, *shape: int) -> NDArray[np.int64]:
-        """(N, *shape) integers in 0..65535."""
-        return (self.raw(math.prod(shape)) >> np.uint64(48)).astype(np.int64).reshape(-1, *shape)
-
-
 def scenes(
     seed: int, start: int, n: int, *, things: int | None = None, split: str = "all", small_stripes: bool = False
 ) -> Scenes:
@@ -210,7 +176,7 @@ def scenes_at(
         raise ValueError(
             f'things={things!r}, split={split!r}: expected 1, 2, 3 or None and "all", "train" or "held_out".'
         )
-    draw, n = _Draws(seed, numbers.astype(np.uint64)), len(numbers)
+    draw, n = Draws(seed, numbers.astype(np.uint64)), len(numbers)
     part = draw.below(10)
     count = np.full(n, things) if things else 1 + (part >= 3) + (part >= 7).astype(np.int64)
     names = {
@@ -230,7 +196,7 @@ def scenes_at(
 
 def fitting(partial: Scene, seed: int, n: int, *, small_stripes: bool = False) -> Scenes:
     """n scenes that fit a (partial) scene: what it says is kept, everything else is drawn anew for each."""
-    draw = _Draws(seed, np.arange(n, dtype=np.uint64))
+    draw = Draws(seed, np.arange(n, dtype=np.uint64))
     names = {}
     for name, values in (("size", SIZES), ("fill", FILLS), ("colour", COLOURS), ("shape", SHAPES)):
         names[name] = np.stack([draw.below(len(values)) for _ in range(3)], 1)
@@ -254,13 +220,13 @@ def fitting(partial: Scene, seed: int, n: int, *, small_stripes: bool = False) -
     return _draw_the_rest(draw, np.full(n, len(partial.things)), names, background, place, axis)
 
 
-def _no_small_stripes(names: dict[str, NDArray[np.int64]], draw: _Draws) -> None:
+def _no_small_stripes(names: dict[str, NDArray[np.int64]], draw: Draws) -> None:
     plain = draw.below(2)[:, None]
     names["fill"][:] = np.where((names["size"] == 0) & (names["fill"] == 2), plain, names["fill"])
 
 
 def _draw_the_rest(
-    draw: _Draws, count: NDArray, names: dict, background: NDArray, place: NDArray, axis: NDArray
+    draw: Draws, count: NDArray, names: dict, background: NDArray, place: NDArray, axis: NDArray
 ) -> Scenes:
     """Completes scenes whose words are fixed: draws what words cannot name."""
     low, width = (
@@ -278,12 +244,12 @@ def _draw_the_rest(
         stripes=draw.bits(3, 2),
         shade=draw.bits(3, 2),
         surface=draw.bits(8),
-        noise=(draw.raw()[:, 0] >> np.uint64(32)).astype(np.int64),
+        noise=(draw.raw()[:, 0] >> 32).astype(np.int64),
         **names,
     )
 
 
-def _hold_out(names: dict[str, NDArray[np.int64]], draw: _Draws, split: str) -> None:
+def _hold_out(names: dict[str, NDArray[np.int64]], draw: Draws, split: str) -> None:
     """Changes colours and shapes in place so that the split's promise holds."""
     pairs = np.array(sorted((COLOURS.index(c), SHAPES.index(s)) for c, s in HELD_OUT_COMBINATIONS))
     if split == "train":  # each shape has at most one held-out colour: moving on by 1 to 7 colours leaves it
@@ -297,7 +263,7 @@ def _hold_out(names: dict[str, NDArray[np.int64]], draw: _Draws, split: str) -> 
         names["colour"][:, 0], names["shape"][:, 0] = chosen.T
 
 
-def _positions(draw: _Draws, count: NDArray, radius: NDArray, place: NDArray, axis: NDArray) -> tuple[NDArray, NDArray]:
+def _positions(draw: Draws, count: NDArray, radius: NDArray, place: NDArray, axis: NDArray) -> tuple[NDArray, NDArray]:
     """Centres x, y (N, 3): objects are whole and apart; one lies in its place, the first of two is left of or above the other.
 
     One thing is drawn inside its place; more by rejection: propose, keep what fits, propose again for the rest.

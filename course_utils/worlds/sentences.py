@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from course_utils.counters import Dice
 from course_utils.worlds.scenes import Scene, Thing
 from course_utils.worlds.vocabulary import (
     CHINESE,
@@ -26,7 +27,6 @@ ATTRIBUTES = ("size", "fill", "colour", "shape")
 DIRECTIONS = {"left of": ("left", "right"), "above": ("top", "bottom")}  # where the first and the second thing lie
 _ENGLISH_COUNTS = {2: ("two", "two", "a pair of"), 3: ("three", "three", "a trio of")}
 _CHINESE_COUNTS = {1: "一", 2: "两", 3: "三"}
-_MASK = (1 << 64) - 1
 
 # Words to choose from, the main word as often as all its synonyms together; for what is left open no word.
 _WEIGHTED: dict[str, Words] = {
@@ -36,30 +36,6 @@ _WEIGHTED: dict[str, Words] = {
     }
     for language, words in LANGUAGES.items()
 }
-
-
-class Dice:
-    """Choices that depend on a seed alone, the same on every machine (SplitMix64's finaliser, then an LCG)."""
-
-    def __init__(self, seed: int, salt: int = 0):
-        x = (seed * 0x9E3779B97F4A7C15 + salt * 0xD1B54A32D192ED03 + 0x632BE59BD9B4E019) & _MASK
-        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
-        self.state = x ^ (x >> 31)
-
-    def below(self, n: int) -> int:
-        """An integer in 0..n-1."""
-        self.state = (self.state * 6364136223846793005 + 1442695040888963407) & _MASK
-        return ((self.state >> 32) * n) >> 32
-
-    def pick(self, options: Sequence[T]) -> T:
-        """One of the options (`below` written out: this is called fifteen times for a caption)."""
-        self.state = (self.state * 6364136223846793005 + 1442695040888963407) & _MASK
-        return options[((self.state >> 32) * len(options)) >> 32]
-
-    def chance(self, percent: int) -> bool:
-        """True in so many of a hundred cases."""
-        return self.below(100) < percent
 
 
 class Plain(Dice):

@@ -1,6 +1,7 @@
 """Makes the pictures that were labelled by eye: pictures.png, and labels.json with an empty answer for each.
 
     python data/labels/make_pictures.py               the first batch; refuses where there is one
+    python data/labels/make_pictures.py more          appends the second batch: 40 round trips more and 50 drawn pictures
     python data/labels/make_pictures.py flow-other    appends 100 pictures by another generator (its name or folder)
 
 What is there stays as it is, pictures and labels: only new ones are added, in an order that tells nothing of where they
@@ -130,6 +131,17 @@ def first_batch() -> list[Row]:
     ]
 
 
+def second_batch() -> list[Row]:
+    """90 more of two sources of the first batch: with these, 100 pictures are round trips and 200 drawn as shipped."""
+    global starts
+    starts = count(40_000_000, 100_000)
+    autoencoder = load_autoencoder()
+    return [
+        *drawn("drawn", "flow-shapes", {1: 20, 2: 20, 3: 10}),
+        *real("round trip", {1: 15, 2: 25}, lambda images: through(autoencoder, images)),
+    ]
+
+
 def other_generator(name: str) -> list[Row]:
     """100 pictures by another generator. Its scenes begin where the first batch cannot reach."""
     global starts
@@ -141,9 +153,9 @@ def main() -> None:
     """Writes pictures.png and labels.json anew, what is there first and unchanged."""
     old: list[dict] = json.loads(LABELS.read_text(encoding="utf-8")) if LABELS.exists() else []
     if bool(old) != (len(sys.argv) == 2):
-        sys.exit("The first batch is made without a name where there is none, a further one with a generator's name.")
-    new = other_generator(sys.argv[1]) if old else first_batch()
-    if {entry["source"] for entry in old} & {source for _, _, source in new}:
+        sys.exit("The first batch is made without a name where there is none, a further one with a name.")
+    new = first_batch() if not old else second_batch() if sys.argv[1] == "more" else other_generator(sys.argv[1])
+    if {entry["caption"] for entry in old} >= {text for _, text, _ in new}:
         sys.exit("This batch is there already.")
     random.Random(SEED + len(old)).shuffle(new)
     pictures = torch.stack([image for image, _, _ in new]).clamp(0, 1)
