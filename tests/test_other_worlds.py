@@ -101,7 +101,7 @@ def test_what_cannot_be_opened() -> None:
     with pytest.raises(CourseError, match=f"no world 'cats' to open; choose one of {', '.join(WORLDS)}"):
         world("cats")
     with pytest.raises(
-        CourseError, match="The world digits takes no size; leave it out, or open one of celeba, folder"
+        CourseError, match="The world digits takes no size; leave it out, or open one of celeba, emoji_scenes, folder"
     ):
         world("digits", size=32)
     for name in ("digits", "mnist", "cifar10", "celeba", "emoji", "folder"):

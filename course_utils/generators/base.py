@@ -155,12 +155,10 @@ class Generator(ABC):
         return unknown_words(prompt, self.card["words"]) if "words" in self.card else {}
 
     def remarks(self, prompt: str) -> list[str]:
-        """What the world of this generator finds odd in the prompt: only `shapes` has a grammar, and pairs that were held out."""
-        if self.card.get("world") != "shapes":
-            return []
-        from course_utils.worlds.captions import remarks
-
-        return remarks(prompt)
+        """What the world of this generator finds odd in the prompt, if it has a grammar and combinations that were held out."""
+        grammars = {"shapes": "worlds.captions", "emoji_scenes": "worlds.emoji_scenes.captions"}
+        grammar = grammars.get(str(self.card.get("world")))
+        return importlib.import_module(f"course_utils.{grammar}").remarks(prompt) if grammar else []
 
 
 def noise_for(seed: int, jobs: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> Tensor:

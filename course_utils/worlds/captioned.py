@@ -30,6 +30,7 @@ WORLDS: dict[str, tuple[str, tuple[str, ...]]] = {  # name: (module, the options
     "cifar10": ("classics", ("path",)),
     "celeba": ("celeba", ("path", "size")),
     "emoji": ("emoji", ()),
+    "emoji_scenes": ("emoji_scenes", ("size",)),
     "folder": ("folder", ("path", "size")),
 }
 
@@ -114,12 +115,12 @@ class Captioned:
 
 
 def world(name: str, split: str = "train", *, path: str | Path | None = None, size: int | None = None) -> Captioned:
-    """Opens a world by name: shapes, digits, mnist, fashion_mnist, cifar10, celeba, emoji or folder.
+    """Opens a world by name: shapes, digits, mnist, fashion_mnist, cifar10, celeba, emoji, emoji_scenes or folder.
 
-    split: "train", "test" or "all"; `celeba` has "valid" too, the endless `shapes` "train", "validation" and "test". path: the folder of the pictures, needed for `folder`;
+    split: "train", "test" or "all"; `celeba` has "valid" too, the endless `shapes` and `emoji_scenes` "train", "validation" and "test". path: the folder of the pictures, needed for `folder`;
     for mnist, fashion_mnist, cifar10 and celeba the folder that holds torchvision's layout, if it is neither
-    COURSE_DATA nor `data` below COURSE_HOME. size: side of the pictures in pixels, for `celeba` and `folder` (default
-    64). Raises CourseError for another name or split, for an option that the world does not take, and if pictures are
+    COURSE_DATA nor `data` below COURSE_HOME. size: side of the pictures in pixels, for `celeba`, `emoji_scenes` (64 or 32) and `folder`
+    (default 64). Raises CourseError for another name or split, for an option that the world does not take, and if pictures are
     missing.
     """
     if name not in WORLDS:

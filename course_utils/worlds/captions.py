@@ -181,12 +181,12 @@ def has_held_out_synonym(scene: Scene, parts: Parts | None = None, language: str
 class UnknownWords(CaptionError):
     """Words that are not in the vocabulary. words: as written; nearest: unknown word → nearest known word, if any."""
 
-    def __init__(self, words: Sequence[str], nearest: Mapping[str, str]):
+    def __init__(self, words: Sequence[str], nearest: Mapping[str, str], example: str = ""):
         self.words, self.nearest = list(words), dict(nearest)
         told = [
             f'"{word}"' + (f' (nearest known: "{nearest[word]}")' if word in nearest else "") for word in self.words
         ]
-        example = _example(language_of("".join(self.words)))
+        example = example or _example(language_of("".join(self.words)))
         noun = "word" if len(self.words) == 1 else "words"
         super().__init__(f"Unknown {noun} {', '.join(told)}; write something like {example}.")
 
