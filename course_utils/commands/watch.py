@@ -63,17 +63,30 @@ def shapes_judge() -> Any:
 
 
 def asked(of: Captioned, n: int) -> dict[str, list[Any]]:
-    """n prompts in all, in groups: of `shapes` validation prompts in both languages, else captions of the first pictures."""
+    """n prompts in all, in groups: validation prompts in both languages where there is a grammar, else captions of the first pictures."""
     if of.name == "shapes":
         from course_utils.measure.quality import prompts_of
         from course_utils.worlds.scenes import SEEDS
 
         names = {"one": "one_object", "two": "two_objects"}
         return {name: prompts_of(group, -(-n // 2), SEEDS["validation"]) for name, group in names.items()}
-    return {"all": [Said(of.caption(i % of.n, seed=i)) for i in range(n)]}
+    if of.name == "emoji_scenes":
+        from course_utils.worlds.emoji_scenes.captions import caption
+        from course_utils.worlds.emoji_scenes.scenes import SEEDS as LISTS
+        from course_utils.worlds.emoji_scenes.scenes import scenes
+
+        found = {}
+        for name, things in (("one", 1), ("two", 2)):
+            rows = scenes(LISTS["validation"], 0, -(-n // 2), things=things, split="train").scenes
+            found[name] = [
+                Asked(caption(scene, language=("en", "zh")[i % 2], seed=i), scene) for i, scene in enumerate(rows)
+            ]
+        return found
+    return {"all": [Asked(of.caption(i % of.n, seed=i), None) for i in range(n)]}
 
 
-class Said(NamedTuple):
-    """A prompt in a world that has no grammar."""
+class Asked(NamedTuple):
+    """A prompt, and the scene that it asks for; None in a world without a grammar."""
 
     text: str
+    asked: Any

@@ -25,11 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.common import CourseError, typed_path
-            following = state.images + config.batch_size
-            for position in range(state.images + rank * part_size, following, ranks * part_size):
-                generator.manual_seed(batch_seed(config.seed, position))
-                if n_parts > 1:
-                    torch.manual_seed(noise_seed(config.seed, position))
+from course_utils.counters import batch_seed, noise_seed
+from course_utils.training import checkpoints, distributed
 from course_utils.training.callbacks import Callback
 from course_utils.training.config import TrainConfig, choose_device, use_bf16
 from course_utils.training.ema import Ema
