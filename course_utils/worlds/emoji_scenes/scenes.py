@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from course_utils.counters import Draws
 from course_utils.worlds.emoji_scenes.words import GROUNDS, HELD_OUT_BACKGROUNDS, HELD_OUT_PAIRS, NOUNS
 from course_utils.worlds.scenes import PLACES, UNIT, _positions, place_of, relation_of
 
