@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--space", choices=["latents", "pixels"], default="latents", help="where the model works (default: %(default)s)"
     )
     parser.add_argument(
+        "--patch",
+        type=int,
+        metavar="N",
+        help="side of a patch in pixels, with --space pixels: larger is faster (default: an eighth of the picture)",
+    )
+    parser.add_argument(
         "--preset", choices=[*PRESETS], default="small", help="how large the model is (default: %(default)s)"
     )
     add_pictures(parser)
@@ -42,6 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw N prompts twenty times in the run, and log what a judge says of them; 0: not at all (default: %(default)s)",
     )
     parser.add_argument("--init", metavar="NAME", help="start from these weights of the same space")
+
+
+def patch_side(asked: int | None, size: int) -> int:
+    """The side of a patch in pixels; CourseError if patches do not fill the picture."""
+    patch = size // 8 if asked is None else asked
+    if patch < 1 or size % patch:
+        raise CourseError(f"--patch is {patch}; it must divide the {size} pixels of a side, such as {size // 8}.")
+    return patch
 
 
 def cut_captions(world: Captioned, tokenizer: Tokenizer) -> str:
@@ -75,8 +89,9 @@ def recipe(args: argparse.Namespace) -> Recipe:
         text = dataclasses.replace(config.text, vocabulary=len(tokenizer), longest=TOKENS)
         if net is not None:
             config = dataclasses.replace(config, text=text, channels=net.config.latent_channels, size=size // 4)
-        else:  # as many patches as in latents: each is an eighth of the picture wide and high
-            config = dataclasses.replace(config, text=text, channels=3, size=size, patch=size // 8, predict="data")
+        else:
+            patch = patch_side(args.patch, size)
+            config = dataclasses.replace(config, text=text, channels=3, size=size, patch=patch, predict="data")
             if args.preset == "small":
                 config = dataclasses.replace(config, width=192, heads=6)
     if message := cut_captions(world, tokenizer):
