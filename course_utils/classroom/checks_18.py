@@ -109,7 +109,7 @@ combine = Check(
         "it is divided by the number of processes; divide by that of the pictures": lambda g, n: (
             weighted(g, n) * sum(n) / len(n)
         ),
-        "the weights are turned round: more pictures should count more": lambda g, n: weighted(g, [1 / k for k in n]),  # type: ignore[misc]
+        "the weights are turned round: more pictures should count more": lambda g, n: weighted(g, [1 / k for k in n]),
     },
     todo="Return a tensor like one of the gradients, and run this cell again.",
     rtol=1e-5,

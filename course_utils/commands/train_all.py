@@ -9,6 +9,7 @@ from pathlib import Path
 from course_utils.commands.train_one import add_recipes, add_world, train_one
 from course_utils.commands.watch import has_judge
 from course_utils.common import cannot_write, check_writable, course_home, typed_path
+from course_utils.recipes.sources import add_size
 from course_utils.training import distributed
 
 # What `train all` makes, in this order, and its share of --minutes. In `shapes` the autoencoder and the generator in its latents
@@ -31,6 +32,7 @@ OTHERS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train all`."""
     add_world(parser)
+    add_size(parser)
     parser.add_argument("--minutes", type=float, metavar="M", help="for all of it together, on this machine")
     parser.add_argument("--images", type=int, metavar="N", help="stop each stage after so many, for a trial")
     parser.add_argument(
@@ -56,9 +58,10 @@ def train_all(args: argparse.Namespace) -> None:
     add_recipes(parser.add_subparsers(dest="what"))
     with distributed.together(args.device or "auto"):
         for words, share in SHAPES if args.world == "shapes" else OTHERS:
-            given = (("world", None if args.world == "shapes" else args.world), ("path", args.path))
-            given += (("device", args.device), ("images", args.images))
-            options = [f"--{name}={value}" for name, value in given if value is not None]
+            other = None if args.world == "shapes" else args.world
+            given = {"world": other, "path": args.path, "size": args.size, "device": args.device, "images": args.images}
+            taken = {"features": ("device", "images"), "judge": ("device", "images")}.get(words[0], tuple(given))
+            options = [f"--{name}={given[name]}" for name in taken if given[name] is not None]
             if args.minutes is not None:
                 options.append(f"--minutes={share * args.minutes:.4g}")
             if distributed.rank() == 0:

@@ -129,7 +129,7 @@ def train_here(args: argparse.Namespace, words: Sequence[str]) -> Path:
     start = getattr(args, "init", None)
     init = load_weights(start, recipe.kind).part(recipe.kind) if start else None
     machinery = Hardware(recipe.loss, recipe.batches, config)
-    boards = [TensorBoard(), *([WeightsAndBiases(args.wandb)] if args.wandb else [])]
+    boards: list[Callback] = [TensorBoard(), *([WeightsAndBiases(args.wandb)] if args.wandb else [])]
     result = train(
         recipe.model,
         recipe.loss,
