@@ -585,7 +585,11 @@ def test_a_run_goes_on_only_with_the_same_captions_autoencoder_and_start(run, ti
     assert run(*words, "--path", one)[0] == 0
     assert run(*words, "--path", one)[0] == 0
     assert "with captions" in one_sentence(*run(*words, "--path", two))
-    assert "init = None" in one_sentence(*run(*words, "--path", one, "--init", base))
+    said = one_sentence(*run(*words, "--path", one, "--init", base))
+    assert "autoencoder = " in said  # base has one of its own, and goes on in its latents
+    assert run(*words, "--path", one, "--init", base, "--run", "more", "--out", "more")[0] == 0
+    inside, of_base = (load_weights(name).part("autoencoder") for name in ("more", base))
+    assert all(torch.allclose(value, of_base[key], rtol=2**-8) for key, value in inside.items())  # in bfloat16
     (tiny / "weights" / "autoencoder-folder").rename(tiny / "kept")
     (tiny / "weights" / "other").rename(tiny / "weights" / "autoencoder-folder")
     assert "autoencoder = " in one_sentence(*run(*words, "--path", one))
@@ -692,21 +696,29 @@ def test_faces_and_ones_own_pictures_at_64_by_the_same_commands(run, tiny, tmp_p
     assert load(f"flow-{name}-64-pixels", "cpu")("a wall", steps=1).images.shape == (1, 3, 64, 64)
 
 
-def test_train_all_of_ones_own_pictures(run, tiny, monkeypatch):
+@pytest.mark.parametrize("name", ["folder", "emoji_scenes"])
+def test_train_all_of_another_world_makes_a_large_generator_and_a_small_one(run, tiny, monkeypatch, name):
     monkeypatch.setitem(flow.PRESETS, "full", {"depth": 3})
-    words = ["train", "all", "--world", "folder", "--path", walls(tiny / "walls"), "--images", 32, "--out", "ours"]
+    words = ["train", "all", "--world", name, "--images", 32, "--prompts", 2, "--out", "ours"]
+    words += ["--path", walls(tiny / "walls")] if name == "folder" else []
     code, _, err = run(*words)
     assert code == 0, err
-    assert sorted(os.listdir("ours")) == ["autoencoder-folder", "flow-folder", "flow-folder-full"]
-    assert [read_card(f"ours/{name}")["config"]["depth"] for name in ("flow-folder-full", "flow-folder")] == [3, 2]
-    assert read_card("ours/flow-folder")["command"] == (
-        "python -m course_utils train flow --format int8 --world=folder --path walls --images=32"
+    assert sorted(os.listdir("ours")) == [f"autoencoder-{name}", f"flow-{name}", f"flow-{name}-full"]
+    side, prompt = (32, "a wall") if name == "folder" else (64, "a large cat at night")
+    for kind, depth in ((f"flow-{name}-full", 3), (f"flow-{name}", 2)):
+        card = read_card(f"ours/{kind}")
+        assert card["config"]["depth"] == depth and card["images_seen"] == 32 and card["utilisation"] > 0
+        assert Path("ours", kind, "log.jsonl").is_file() and list(Path("ours", kind, "sheets").glob("*.png"))
+        assert load(f"ours/{kind}", "cpu")(prompt, steps=1).images.shape == (1, 3, side, side)
+    assert read_card(f"ours/flow-{name}")["command"].startswith(
+        f"python -m course_utils train flow --format int8 --world={name}"
     )
-    for name in ("flow-folder-full", "flow-folder"):
-        assert Path("ours", name, "log.jsonl").is_file() and list(Path("ours", name, "sheets").glob("*.png"))
-        assert load(f"ours/{name}", "cpu")("a wall", steps=1).images.shape == (1, 3, 32, 32)
-    small, full = (Path("ours", name, "model.safetensors") for name in ("flow-folder", "flow-folder-full"))
+    small, full = (Path("ours", kind, "model.safetensors") for kind in (f"flow-{name}", f"flow-{name}-full"))
     assert small.stat().st_size < full.stat().st_size
+    goes_on = [Path("ours", kind, "model.safetensors").read_bytes() for kind in os.listdir("ours")]
+    monkeypatch.setattr(store.Store, "make", lambda *_: pytest.fail("pictures are made again"))
+    assert run(*words)[0] == 0  # given again it trains nothing
+    assert goes_on == [Path("ours", kind, "model.safetensors").read_bytes() for kind in os.listdir("ours")]
 
 
 def test_minutes_become_a_goal_that_is_kept(run, tiny):

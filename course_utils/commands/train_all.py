@@ -23,8 +23,8 @@ SHAPES = (
 )
 # In any other world: the large generator, and a small sibling in eight bits that is quick to load and to draw with.
 OTHERS = (
-    (["autoencoder"], 0.2),
-    (["flow", "--preset", "full"], 0.55),
+    (["autoencoder"], 0.25),
+    (["flow", "--preset", "full"], 0.5),
     (["flow", "--format", "int8"], 0.25),
 )
 

@@ -77,7 +77,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
     world = sources.open_training(args)
     size, title = sources.size(args), sources.title(args)
     about = sources.about(world, size, captions=True)
-    net = load_autoencoder(f"autoencoder-{title}") if latents else None
+    # a generator that goes on draws in the latents that it knows: those of the autoencoder inside its weights
+    net = load_autoencoder(args.init or f"autoencoder-{title}") if latents else None
     if args.init:  # what the weights were trained with
         start = load_weights(args.init, "flow").card
         if start["space"] != args.space:
