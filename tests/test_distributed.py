@@ -126,16 +126,16 @@ def test_alone_all_of_it_does_nothing(monkeypatch):
 
 
 def test_the_command_is_the_same_on_two(tmp_path, monkeypatch):
-    """`torchrun -m course_utils train …` writes what one process writes that computes the batch in two parts."""
+    """`torchrun -m -- course_utils train …` writes what one process writes that computes the batch in two parts."""
     monkeypatch.setenv("COURSE_PROFILE", "ci")
-    words = ["-m", "course_utils", "train", "flow", "--world", "digits", "--space", "pixels", "--images", "96"]
-    words += ["--pictures", "40", "--precision", "fp32", "--device", "cpu", "--watch", "2"]
+    words = ["course_utils", "train", "flow", "--world", "digits", "--space", "pixels", "--images", "96"]
+    words += ["--pictures", "40", "--precision", "fp32", "--device", "cpu", "--watch", "2", "--run", "mine"]
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "two"))
-    done = torchrun(*words)
+    done = torchrun("-m", "--", *words)  # without "--" torchrun takes --run for an option of its own
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("wrote ") == 1
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "one"))
-    alone = [sys.executable, *words, "--accumulate", "2"]
+    alone = [sys.executable, "-m", *words, "--accumulate", "2"]
     subprocess.run(alone, cwd=ROOT, check=True, capture_output=True, timeout=300)
     one, two = (load_weights(tmp_path / name / "weights" / "flow-digits-pixels") for name in ("one", "two"))
     assert two.card["images_seen"] == 96 and two.card["loss"][-1]["loss"] == pytest.approx(
@@ -143,6 +143,6 @@ def test_the_command_is_the_same_on_two(tmp_path, monkeypatch):
     )
     for key, value in one.state.items():
         torch.testing.assert_close(two.state[key], value, rtol=1e-2, atol=1e-3)  # stored in bfloat16
-    runs = [tmp_path / name / "runs" / "flow-digits-pixels" for name in ("one", "two")]
+    runs = [tmp_path / name / "runs" / "mine" for name in ("one", "two")]
     logs = [(run / "log.jsonl").read_text().splitlines() for run in runs]
     assert len(logs[0]) == len(logs[1]) and len(list((runs[1] / "sheets").glob("*.png"))) == 1

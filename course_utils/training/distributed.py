@@ -1,4 +1,4 @@
-"""One run on several devices: `torchrun --nproc-per-node 2 -m course_utils train …` starts two processes, called ranks.
+"""One run on several devices: `torchrun --nproc-per-node 2 -m -- course_utils train …` starts two processes, called ranks.
 
 Each batch is cut into ranks x accumulate equal parts. A rank computes every second part (of two ranks), and before the step one
 message makes the mean of all gradients, so that every rank makes the same step and holds the same weights. That is what
