@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -333,9 +334,9 @@ def test_a_result_is_written_before_it_is_printed(measured, monkeypatch, words):
         (["flow-shapes", "--prompts", "0"], "--prompts"),
         (["flow-shapes", "--steps", "0", "--prompts", "2"], "steps"),
         (["flow-shapes", "--snapshots", "no-run"], "no-run"),
-        (["flow-folder"], "a judge for the world shapes only"),
-        (["flow-folder", "--choose"], "a judge for the world shapes only"),
-        (["flow-shapes", "--snapshots", "mine"], "a judge for the world shapes only"),
+        (["flow-folder"], "judges for shapes and emoji_scenes only"),
+        (["flow-folder", "--choose"], "judges for shapes and emoji_scenes only"),
+        (["flow-shapes", "--snapshots", "mine"], "judges for shapes and emoji_scenes only"),
         (["judge", "--steps", "4"], "--steps"),
         (["judge", "--guidance", "2"], "--guidance"),
     ],
@@ -364,8 +365,12 @@ def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(flow, "DiTConfig", lambda **given: dit_file.DiTConfig(**{**small, **given}))
     monkeypatch.setattr(flow, "config_from", lambda _, values: config_from(dit_file.DiTConfig, values))
     monkeypatch.setattr(autoencoder, "Autoencoder", partial(autoencoder.Autoencoder, AUTOENCODER))
-    monkeypatch.setattr(features, "FeatureNetwork", partial(features.FeatureNetwork, FEATURES))
-    monkeypatch.setattr(judge, "JudgeNetwork", partial(judge.JudgeNetwork, JUDGE))
+    monkeypatch.setattr(features, "FeaturesConfig", lambda **given: dataclasses.replace(FEATURES, **given))
+    judges = {
+        world: (name, dataclasses.replace(config, channels=JUDGE.channels, depth=JUDGE.depth), data)
+        for world, (name, config, data) in judge.JUDGES.items()
+    }
+    monkeypatch.setattr(judge, "JUDGES", judges)
     changes = {"batch_size": 16, "checkpoint_images": 16}
     for recipe in (autoencoder, features, flow, judge):
         monkeypatch.setattr(recipe, "TrainConfig", lambda **given: TrainConfig(**{**given, **changes}))
@@ -542,7 +547,7 @@ def test_train_on_ones_own_pictures(run, tiny):
     assert pictures.images.shape == (1, 3, 32, 32) and pictures.images.isfinite().all()
     assert ["“a”" in line for line in pictures.warnings] == [True]
     assert "no folder" in one_sentence(*run("train", "flow", "--world", "folder", "--path", tiny / "nothing"))
-    assert "shapes only" in one_sentence(*run("train", "judge", "--world", "folder", "--path", folder))
+    assert "shapes and emoji_scenes only" in one_sentence(*run("train", "judge", "--world", "folder", "--path", folder))
     assert "--world folder" in one_sentence(*run("train", "flow", "--path", folder))
 
 
@@ -647,7 +652,7 @@ def test_train_all_makes_what_ships_once(run, tiny, monkeypatch):
 def test_train_all_chooses_measures_and_draws(tiny, measured, monkeypatch):
     monkeypatch.setattr(quality, "GROUPS", quality.GROUPS[:2])
     weights = flow_weights(tiny / "weights" / "mine", sampler={"steps": 1, "guidance": 7.0, "solver": "euler"})
-    train_all.measure_one(weights, argparse.Namespace(prompts=5, device="cpu"))
+    train_all.measure_one(weights, argparse.Namespace(prompts=5, device="cpu", world="shapes"))
     card = read_card(weights)
     assert card["sampler"]["guidance"] in evaluate.GUIDANCES and card["sampler"]["steps"] == 1
     assert card["quality"]["prompts"] == 5 and "judge_b" not in card["quality"]
@@ -742,6 +747,20 @@ def test_a_command_in_a_card_says_what_was_asked_and_nothing_of_the_machine():
         assert cards.command("flow", [*words, typed]) == (
             "python -m course_utils train flow --seed 3 --images=9 --init base --path 'my pictures'"
         )
+
+
+def test_a_judge_and_features_of_emoji_are_trained_and_measure(run, tiny):
+    for what in ("judge", "features"):
+        code, _, err = run("train", what, "--world", "emoji_scenes", *IMAGES)
+        assert code == 0, err
+        card = read_card(f"{what}-emoji")
+        assert card["world"] == "emoji_scenes" and card["config"]["pixels"] == 64
+    code, out, _ = run("evaluate", "judge-emoji", "--prompts", 3, "--quick", "--json")
+    found = last_json(out)["judge_a"]
+    assert code == 0 and {"one_object", "damaged", "accepted", "accepted_means_of_64"} <= set(found)
+    assert "labelled by eye" in one_sentence(*run("evaluate", "judge-emoji", "--choose"))
+    flow_weights(tiny / "weights" / "flow-small", world="emoji_scenes")  # draws 32x32
+    assert "64x64" in one_sentence(*run("evaluate", "flow-small", "--prompts", 2, "--quick"))
 
 
 def test_an_option_that_is_cut_short_is_none(run, tiny):

@@ -22,7 +22,8 @@ from course_utils.measure.fidelity import Features, frechet_distance, mean_pairw
 from course_utils.measure.intervals import bootstrap, paired_bootstrap, wilson
 from course_utils.measure.judge import Judge, Reading
 from course_utils.measure.judge_quality import calibration, measure_judge, measure_kindness
-from course_utils.measure.quality import ATTRIBUTES, GROUPS, compare_judges, measure, only, prompts_of
+from course_utils.measure.quality import GROUPS, compare_judges, measure, prompts_of
+from course_utils.measure.worlds import SHAPES as WORLD
 from course_utils.models.features import FeatureNetwork
 from course_utils.models.judge import JudgeNetwork, splat
 from course_utils.weights import read_card, save_weights
@@ -30,6 +31,8 @@ from course_utils.worlds.captions import canonical, matches, parse
 from course_utils.worlds.render import render
 from course_utils.worlds.scenes import HELD_OUT_COMBINATIONS, SEEDS, Scene, Scenes, Thing, fitting, scenes
 from course_utils.worlds.vocabulary import HELD_OUT_SYNONYMS, plural, short
+
+ATTRIBUTES, only = tuple(WORLD.attributes), WORLD.only
 
 # ------------------------------------------------------------------------------------------------------------- intervals
 

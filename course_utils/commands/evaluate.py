@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   python -m course_utils evaluate flow-shapes --prompts 500 --json
   python -m course_utils evaluate judge --json
+  python -m course_utils evaluate judge-emoji --json              both judges of the world emoji_scenes
   python -m course_utils evaluate judge --choose                  how sure it must be, from pictures labelled by eye
   python -m course_utils evaluate flow-shapes --choose            how much guidance, from the validation prompts
   python -m course_utils evaluate flow-shapes --prompts 200 --quick --steps 4 --guidance 1
@@ -87,7 +88,7 @@ def main(args: argparse.Namespace) -> None:
         else:
             result = choose_guidance(args) if args.choose else generator_result(args)
     words = [Path(word).name if word == args.name else word for word in args.argv]
-    files = [LABELS] if kind == "judge" else []
+    files = [LABELS] if kind == "judge" and card.get("world", "shapes") == "shapes" else []
     result = rounded({"name": Path(args.name).name, **result}) | {"measured": measured(typed(words), weights, *files)}
     write(args.out, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
     if args.update_card:
@@ -97,11 +98,17 @@ def main(args: argparse.Namespace) -> None:
 
 def check(args: argparse.Namespace, card: dict[str, Any]) -> None:
     """Raises CourseError for a world without a judge, and for options that mean nothing for these weights."""
+    from course_utils.measure.worlds import MEASURED
+
     world = card.get("world", "shapes")
-    if world != "shapes":
+    if world not in MEASURED:
         raise CourseError(
-            f"{args.name} draws pictures of the world {world}, and there is a judge for the world shapes only, so nothing here "
-            "says how often they are right; draw some and look at them."
+            f"{args.name} draws pictures of the world {world}, and there are judges for {' and '.join(MEASURED)} only, so nothing "
+            "here says how often they are right; draw some and look at them."
+        )
+    if card.get("kind") == "judge" and args.choose and world != "shapes":
+        raise CourseError(
+            f"No pictures of the world {world} are labelled by eye yet, so nothing can be chosen from them."
         )
     for option, value in (("--steps", args.steps), ("--guidance", args.guidance)):
         if card.get("kind") == "judge" and value is not None:
@@ -114,27 +121,36 @@ def generator_result(args: argparse.Namespace) -> dict[str, Any]:
     from course_utils.measure.fidelity import Features
     from course_utils.measure.judge import Judge
     from course_utils.measure.quality import GROUPS, measure
-    from course_utils.measure.synthesis import SceneFitter
-    from course_utils.worlds.scenes import SEEDS
+    from course_utils.measure.worlds import measured
 
     generator = load(args.name, args.device)
+    of = measured(generator.card.get("world", "shapes"))
     groups = GROUPS[:3] if args.quick else GROUPS
     found = measure(
         generator,
-        Judge.load(),
-        None if args.quick else Features.load(),
+        Judge.load(of.judge),
+        None if args.quick else Features.load(of.features),
         prompts=args.prompts,
         groups=groups,
         steps=args.steps,
         guidance=args.guidance,
         seed=args.seed,
-        test=SEEDS["validation" if args.validation else "test"],
-        second=None if args.quick or args.sample < 1 else SceneFitter(),
+        test=of.seeds["validation" if args.validation else "test"],
+        second=None if args.quick or args.sample < 1 else judge_b(of.name),
         sample=args.sample,
+        of=of,
     )
     steps = generator.steps if args.steps is None else args.steps
     guidance = generator.guidance if args.guidance is None else args.guidance
     return {"prompts": args.prompts, "steps": steps, "guidance": guidance, **found}
+
+
+def judge_b(world: str) -> Any:
+    """The judge of this world that is not learned."""
+    from course_utils.measure.emoji_synthesis import EmojiFitter
+    from course_utils.measure.synthesis import SceneFitter
+
+    return {"shapes": SceneFitter, "emoji_scenes": EmojiFitter}[world]()
 
 
 def judge_result(args: argparse.Namespace) -> dict[str, Any]:
@@ -145,6 +161,15 @@ def judge_result(args: argparse.Namespace) -> dict[str, Any]:
     from course_utils.worlds.scenes import SEEDS
 
     judge = Judge.load(args.name)
+    if judge.of.name == "emoji_scenes":
+        from course_utils.measure.emoji_quality import measure_reader
+
+        test = judge.of.seeds["validation" if args.validation else "test"]
+        many, sample = (args.prompts,) * 2 if args.quick else (2_000, 500), min(args.sample, 100)
+        found = {"certain": judge.certain, "judge_a": measure_reader(judge, *many, test)}
+        return (
+            found if args.quick else {**found, "judge_b": measure_reader(judge_b(judge.of.name), sample, sample, test)}
+        )
     test = SEEDS["validation" if args.validation else "test"]
     n, each = (args.prompts, args.prompts) if args.quick else (5_000, 1_000)
     found = {
@@ -222,10 +247,12 @@ def choose_guidance(args: argparse.Namespace) -> dict[str, Any]:
     from course_utils.generators import load
     from course_utils.measure.judge import Judge
     from course_utils.measure.quality import GROUPS, measure
+    from course_utils.measure.worlds import measured
     from course_utils.weights import read_card, weights_folder, write_card
-    from course_utils.worlds.scenes import SEEDS
 
-    generator, judge = load(args.name, args.device), Judge.load()
+    generator = load(args.name, args.device)
+    of = measured(generator.card.get("world", "shapes"))
+    judge = Judge.load(of.judge)
     tried = {
         guidance: measure(
             generator,
@@ -235,7 +262,8 @@ def choose_guidance(args: argparse.Namespace) -> dict[str, Any]:
             steps=args.steps,
             guidance=guidance,
             seed=args.seed,
-            test=SEEDS["validation"],
+            test=of.seeds["validation"],
+            of=of,
         )["all"]
         for guidance in GUIDANCES
     }
@@ -254,17 +282,20 @@ def curve(args: argparse.Namespace) -> list[dict[str, Any]]:
     from course_utils.generators import load
     from course_utils.measure.judge import Judge
     from course_utils.measure.quality import GROUPS, measure
+    from course_utils.measure.worlds import measured
     from course_utils.weights import read_card
 
     folders = sorted((course_home() / "runs" / args.snapshots / "snapshots").glob("*/card.json"))
     if not folders:
         raise CourseError(f"The run {args.snapshots!r} has no snapshots in COURSE_HOME/runs; train it first.")
-    judge, rows = Judge.load(), []
-    check(args, read_card(folders[0].parent))
+    card, rows = read_card(folders[0].parent), []
+    check(args, card)
+    of = measured(card.get("world", "shapes"))
+    judge = Judge.load(of.judge)
     for path in folders:
         generator = load(path.parent, args.device)
         found = measure(
-            generator, judge, prompts=args.prompts, groups=GROUPS[:3], steps=args.steps, guidance=args.guidance
+            generator, judge, prompts=args.prompts, groups=GROUPS[:3], steps=args.steps, guidance=args.guidance, of=of
         )
         seen = {"images": generator.card["images_seen"], "seconds": generator.card["seconds"]}
         rows.append(rounded({**seen, **{k: v for k, v in found.items() if k != "seconds_per_picture"}}))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from course_utils.commands.train_one import add_recipes, add_world, train_one
 from course_utils.commands.watch import has_judge
-from course_utils.common import cannot_write, check_writable, course_home, typed_path
+from course_utils.common import DATA, cannot_write, check_writable, course_home, typed_path
+from course_utils.measure.worlds import MEASURED, Measured
 from course_utils.recipes.sources import add_size
 from course_utils.training import distributed
 
@@ -21,7 +22,9 @@ SHAPES = (
     (["flow"], 0.29),
     (["flow", "--space", "pixels"], 0.41),
 )
-# In any other world: the large generator, and a small sibling in eight bits that is quick to load and to draw with.
+# In any other world: the large generator, and a small sibling in eight bits that is quick to load and to draw with; before them what
+# measures them, where that is possible and does not ship.
+MEASURE = ((["features"], 0.02), (["judge"], 0.1))
 OTHERS = (
     (["autoencoder"], 0.25),
     (["flow", "--preset", "full"], 0.5),
@@ -57,11 +60,12 @@ def train_all(args: argparse.Namespace) -> None:
     parser = argparse.ArgumentParser()
     add_recipes(parser.add_subparsers(dest="what"))
     with distributed.together(args.device or "auto"):
-        for words, share in SHAPES if args.world == "shapes" else OTHERS:
+        for words, share in stages(args.world):
             other = None if args.world == "shapes" else args.world
             given = {"world": other, "path": args.path, "size": args.size, "device": args.device, "images": args.images}
-            taken = {"features": ("device", "images"), "judge": ("device", "images")}.get(words[0], tuple(given))
-            options = [f"--{name}={given[name]}" for name in taken if given[name] is not None]
+            if words[0] in ("features", "judge"):
+                given["size"] = None
+            options = [f"--{name}={value}" for name, value in given.items() if value is not None]
             if args.minutes is not None:
                 options.append(f"--minutes={share * args.minutes:.4g}")
             if distributed.rank() == 0:
@@ -69,6 +73,20 @@ def train_all(args: argparse.Namespace) -> None:
             weights = train_one(parser.parse_args([*words, *options]), [*words[1:], *options])
             if distributed.rank() == 0:
                 finish(weights, args, generator=words[0] == "flow")
+
+
+def stages(world: str) -> list[tuple[list[str], float]]:
+    """What is trained in a world: the words of each command, and its share of the time."""
+    if world == "shapes":
+        return list(SHAPES)
+    needed = [] if world not in MEASURED or ships(MEASURED[world]) else list(MEASURE)
+    left = 1 - sum(share for _, share in needed)
+    return [*needed, *((words, share * left) for words, share in OTHERS)]
+
+
+def ships(of: Measured) -> bool:
+    """Whether what measures a world is part of the course."""
+    return all((DATA / "weights" / name / "card.json").is_file() for name in (of.judge, of.features))
 
 
 def finish(weights: Path, args: argparse.Namespace, generator: bool) -> None:
@@ -91,8 +109,8 @@ def measure_one(weights: Path, args: argparse.Namespace) -> None:
     from course_utils.commands import evaluate
     from course_utils.generators import load
     from course_utils.measure.quality import GROUPS, prompts_of
-    from course_utils.worlds.scenes import SEEDS
 
+    of = MEASURED[args.world]
     parser = argparse.ArgumentParser()
     evaluate.add_arguments(parser)
 
@@ -104,7 +122,7 @@ def measure_one(weights: Path, args: argparse.Namespace) -> None:
     some = max(1, args.prompts // 5)
     measure("--choose", f"--prompts={some}")
     measure(f"--prompts={args.prompts}", "--sample=0", "--update-card", f"--out={weights / 'quality.json'}")
-    prompts = [p.text for group in GROUPS for p in prompts_of(group, min(16, some), SEEDS["validation"])]
+    prompts = [p.text for group in GROUPS for p in prompts_of(group, min(16, some), of.seeds["validation"], of)]
     load(weights, *(word.partition("=")[2] for word in device))(prompts).save(
         weights / "sheet.png", columns=min(16, len(prompts))
     )

@@ -8,24 +8,29 @@ import torch
 
 from course_utils.common import CourseError
 from course_utils.generators.flow import FlowGenerator
+from course_utils.measure.judge import Judge
+from course_utils.measure.quality import prompts_of
+from course_utils.measure.worlds import MEASURED
 from course_utils.recipes import Recipe
 from course_utils.training import State
 from course_utils.weights import Weights, weights_folder
 from course_utils.worlds.captioned import Captioned
 
+GROUPS = {"one": "one_object", "two": "two_objects"}
+
 
 class Watch:
     """A callback, twenty times in a run: draws `prompts` prompts with the averaged weights, always from the same noise.
 
-    The pictures go into `sheets` in the run's folder. In a world with a judge it returns how many of them are right,
-    `judged_one` and `judged_two` (fractions), of validation prompts: what is chosen by this curve is measured on others.
+    The pictures go into `sheets` in the run's folder. In a world with a judge that reads pictures of this size it returns how many of
+    them are right, `judged_one` and `judged_two` (fractions), of validation prompts: what is chosen by this curve is measured on others.
     """
 
     def __init__(self, recipe: Recipe, images: int, prompts: int):
-        self.recipe, self.every_images = recipe, max(1, images // 20)
         assert recipe.world is not None
+        self.recipe, self.every_images = recipe, max(1, images // 20)
         self.groups = asked(recipe.world, prompts)
-        self.judge: Any = None
+        self.judge = Judge.load(MEASURED[recipe.world.name].judge) if has_judge(recipe.world.name) else None
 
     def __call__(self, state: State) -> dict[str, float]:
         if state.folder is None:
@@ -37,9 +42,8 @@ class Watch:
         texts = [prompt.text for group in self.groups.values() for prompt in group]
         pictures = generator(texts)
         pictures.save(state.folder / "sheets" / f"{state.images:09d}.png", scale=2, columns=min(8, len(texts)))
-        if not has_judge(self.recipe.card["world"]):
+        if self.judge is None or self.judge.network.config.pixels != pictures.images.shape[-1]:
             return {}
-        self.judge = self.judge or shapes_judge()
         shown = iter(self.judge.read(pictures.images))
         return {
             f"judged_{name}": sum(next(shown).shows(prompt.asked) for prompt in group) / len(group)
@@ -47,46 +51,23 @@ class Watch:
         }
 
 
-def has_judge(of: str) -> bool:
+def has_judge(world: str) -> bool:
     """Whether a world has a judge, with weights that are there."""
     try:
-        return bool(weights_folder("judge")) and of == "shapes"
+        return world in MEASURED and bool(weights_folder(MEASURED[world].judge))
     except CourseError:
         return False
 
 
-def shapes_judge() -> Any:
-    """Judge A of the world shapes."""
-    from course_utils.measure.judge import Judge
-
-    return Judge.load()
-
-
-def asked(of: Captioned, n: int) -> dict[str, list[Any]]:
+def asked(world: Captioned, n: int) -> dict[str, list[Any]]:
     """n prompts in all, in groups: validation prompts in both languages where there is a grammar, else captions of the first pictures."""
-    if of.name == "shapes":
-        from course_utils.measure.quality import prompts_of
-        from course_utils.worlds.scenes import SEEDS
-
-        names = {"one": "one_object", "two": "two_objects"}
-        return {name: prompts_of(group, -(-n // 2), SEEDS["validation"]) for name, group in names.items()}
-    if of.name == "emoji_scenes":
-        from course_utils.worlds.emoji_scenes.captions import caption
-        from course_utils.worlds.emoji_scenes.scenes import SEEDS as LISTS
-        from course_utils.worlds.emoji_scenes.scenes import scenes
-
-        found = {}
-        for name, things in (("one", 1), ("two", 2)):
-            rows = scenes(LISTS["validation"], 0, -(-n // 2), things=things, split="train").scenes
-            found[name] = [
-                Asked(caption(scene, language=("en", "zh")[i % 2], seed=i), scene) for i, scene in enumerate(rows)
-            ]
-        return found
-    return {"all": [Asked(of.caption(i % of.n, seed=i), None) for i in range(n)]}
+    if world.name in MEASURED:
+        of = MEASURED[world.name]
+        return {name: prompts_of(group, -(-n // 2), of.seeds["validation"], of) for name, group in GROUPS.items()}
+    return {"all": [Said(world.caption(i % world.n, seed=i)) for i in range(n)]}
 
 
-class Asked(NamedTuple):
-    """A prompt, and the scene that it asks for; None in a world without a grammar."""
+class Said(NamedTuple):
+    """A prompt in a world that has no grammar."""
 
     text: str
-    asked: Any

@@ -9,7 +9,7 @@ from course_utils.models import load_model
 
 
 class Features:
-    """Pictures (N, 3, 32, 32) in [0, 1] to features (N, 128) of the shipped self-supervised network."""
+    """Pictures (N, 3, P, P) in [0, 1] to features (N, 128) of the shipped self-supervised network of their world."""
 
     def __init__(self, network: nn.Module):
         self.network = network.eval()

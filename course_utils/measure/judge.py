@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_utils.common import CourseError
+from course_utils.measure.worlds import SHAPES, Measured, measured
 from course_utils.models.judge import JudgeConfig, JudgeNetwork
 from course_utils.weights import config_from, load_weights
-from course_utils.worlds.captions import matches
-from course_utils.worlds.scenes import BACKGROUNDS, COLOURS, FILLS, SHAPES, SIZES, Scene, Thing, place_of, relation_of
 
 MOST = 4  # objects looked for; a scene has at most three
 
@@ -24,19 +25,20 @@ class Reading:
     and no other there, each of its attributes, the background. Where it is too small the judge cannot tell: `scene` is None.
     """
 
-    scene: Scene | None
+    scene: Any
     certainty: float
+    of: Measured = SHAPES
 
-    def shows(self, asked: Scene) -> bool:
+    def shows(self, asked: Any) -> bool:
         """Whether the picture shows what a (partial) scene asks for. "Cannot tell" is a no."""
-        return self.scene is not None and matches(asked, self.scene)
+        return self.scene is not None and self.of.matches(asked, self.scene)
 
 
 class Judge:
-    """Reads pictures of the world `shapes` at 32x32. Below the certainty `certain` it cannot tell what a picture shows."""
+    """Reads pictures of a world at the size it was trained in. Below the certainty `certain` it cannot tell what one shows."""
 
-    def __init__(self, network: JudgeNetwork, certain: float = 0.5):
-        self.network, self.certain = network.eval(), certain
+    def __init__(self, network: JudgeNetwork, certain: float = 0.5, of: Measured = SHAPES):
+        self.network, self.certain, self.of = network.eval(), certain, of
 
     @classmethod
     def load(cls, name: str = "judge") -> Judge:
@@ -44,11 +46,16 @@ class Judge:
         weights = load_weights(name, "judge")
         network = JudgeNetwork(config_from(JudgeConfig, weights.card["config"]))
         network.load_state_dict(weights.part("judge"))
-        return cls(network, weights.card.get("certain", 0.5))
+        return cls(network, weights.card.get("certain", 0.5), measured(weights.card.get("world", "shapes")))
 
     @torch.inference_mode()
     def read(self, images: Tensor, batch_size: int = 256) -> list[Reading]:
-        """A reading for each of the pictures (N, 3, 32, 32) in [0, 1]."""
+        """A reading for each of the pictures (N, 3, P, P) in [0, 1]. Raises CourseError for pictures of another size."""
+        side = self.network.config.pixels
+        if images.shape[1:] != (3, side, side):
+            raise CourseError(
+                f"These pictures are {tuple(images.shape)}: this judge reads pictures of {side}x{side} pixels."
+            )
         return [reading for part in images.split(batch_size) for reading in self._read(part)]
 
     def _read(self, images: Tensor) -> list[Reading]:
@@ -64,7 +71,7 @@ class Judge:
         share = share / share.sum(2, keepdim=True).clamp_min(1e-6)
         x = ((corner % grid + 0.5) * share).sum(2) / grid
         y = ((corner // grid + 0.5) * share).sum(2) / grid
-        logits = cells[:, 1:].flatten(2)  # (B, 22, 256)
+        logits = cells[:, 1:].flatten(2)  # (B, 22, 256) in `shapes`
         index = corner.flatten(1)[:, None].expand(-1, logits.shape[1], -1)
         seen = (logits.gather(2, index).unflatten(2, (MOST, 4)) * share[:, None]).sum(3)  # (B, 22, 4)
         parts = [part.softmax(1).max(1) for part in seen[:, 1:].split(self.network.config.attributes, 1)]
@@ -94,12 +101,8 @@ class Judge:
             *(1 - s for s in score[count:]),
         )
         if not 1 <= count <= 3 or certainty < self.certain:
-            return Reading(None, certainty if 1 <= count <= 3 else 0.0)
-        names = (SIZES, FILLS, COLOURS, SHAPES)
-        things = [Thing(*(n[v] for n, v in zip(names, value[j], strict=True))) for j in range(count)]
-        place = place_of(x[0], y[0]) if count == 1 else None
-        relation = None
-        if count == 2:
-            relation, swapped = relation_of(x[1] - x[0], y[1] - y[0])
-            things = things[::-1] if swapped else things
-        return Reading(Scene(tuple(things), place, relation, BACKGROUNDS[ground]), certainty)
+            return Reading(None, certainty if 1 <= count <= 3 else 0.0, self.of)
+        names = self.of.attributes.values()
+        things = [self.of.thing(*(n[v] for n, v in zip(names, value[j], strict=True))) for j in range(count)]
+        at = list(zip(x[:count], y[:count], strict=True))
+        return Reading(self.of.scene_of(things, at, self.of.backgrounds[ground]), certainty, self.of)

@@ -18,12 +18,8 @@ from course_utils.generators import Generator
 from course_utils.measure.fidelity import Features, frechet_distance, mean_pairwise_distance
 from course_utils.measure.intervals import bootstrap, paired_bootstrap, wilson
 from course_utils.measure.judge import Judge
-from course_utils.measure.synthesis import SceneFitter
-from course_utils.worlds.captions import Parts, caption, has_held_out_synonym, matches, random_parts, restrict
-from course_utils.worlds.render import render
-from course_utils.worlds.scenes import SEEDS, Scene, Scenes, fitting, scenes
+from course_utils.measure.worlds import SHAPES, Measured
 
-ATTRIBUTES = ("size", "fill", "colour", "shape")
 GROUPS = ("one_object", "two_objects", "three_objects", "natural", "held_out_combinations", "held_out_synonyms")
 
 
@@ -32,51 +28,39 @@ class Prompt:
     """A prompt and the (partial) scene that it asks for."""
 
     text: str
-    asked: Scene
+    asked: Any
 
 
-def prompts_of(group: str, n: int, seed: int = SEEDS["test"]) -> list[Prompt]:
+def prompts_of(group: str, n: int, seed: int | None = None, of: Measured = SHAPES) -> list[Prompt]:
     """n prompts of a group, English and Chinese in turns.
 
     one_object, two_objects, three_objects: everything is said. natural: one to three objects, things left out as people do.
-    held_out_combinations: one or two objects, everything said, the first with a colour and shape never seen together in
-    training. held_out_synonyms: one or two objects, everything said, with one word that no training caption contains.
+    held_out_combinations: one or two objects, everything said, with what is never seen together in training: the first's
+    colour and shape; in `emoji_scenes` a noun and its background, or two nouns in a relation. held_out_synonyms: one or two
+    objects, everything said, with one word that no training caption contains. seed: the list of scenes (default: "test").
     """
+    seed = of.seeds["test"] if seed is None else seed
     start = 1_000_000 * GROUPS.index(group)
     things = {"one_object": 1, "two_objects": 2, "three_objects": 3}.get(group)
     split = "held_out" if group == "held_out_combinations" else "train"
     found: list[Prompt] = []
     while len(found) < n:
-        batch = scenes(seed, start, 4 * n, things=things, split=split)
+        batch = of.scenes(seed, start, 4 * n, things=things, split=split)
         for i, scene in enumerate(batch.scenes, start):
             language = ("en", "zh")[len(found) % 2]
-            parts = random_parts(len(scene.things), i) if group == "natural" else Parts.all(len(scene.things))
-            if group.startswith("held_out") and len(scene.things) == 3:
+            count = len(scene.things)
+            parts = of.random_parts(count, i) if group == "natural" else of.all_parts(count)
+            if group.startswith("held_out") and count == 3:
                 continue
-            if group == "held_out_synonyms" and not has_held_out_synonym(scene, parts, language):
+            if group == "held_out_synonyms" and not of.has_held_out_synonym(scene, parts, language):
                 continue
             synonyms = "held_out" if group == "held_out_synonyms" else "train"
-            text = caption(scene, parts, language=language, seed=i, synonyms=synonyms)
-            found.append(Prompt(text, restrict(scene, parts)))
+            text = of.caption(scene, parts, language=language, seed=i, synonyms=synonyms)
+            found.append(Prompt(text, of.restrict(scene, parts)))
             if len(found) == n:
                 break
         start += 4 * n
     return found
-
-
-def only(attribute: str, asked: Scene) -> Scene:
-    """What a scene asks of one attribute alone ("count" asks for nothing but the number of things).
-
-    A relation needs to know which thing is which: they are told apart by the first of shape, colour, fill and size in which
-    they differ.
-    """
-    n, told = len(asked.things), attribute
-    if attribute == "relation":
-        differ = [name for name in ATTRIBUTES if len({getattr(thing, name) for thing in asked.things}) > 1]
-        told = differ[-1] if differ else attribute
-    things = tuple(tuple(name == told for name in ATTRIBUTES) for _ in range(n))
-    parts = Parts(things, attribute == "place", attribute == "relation", attribute == "background")  # type: ignore[arg-type]
-    return restrict(asked, parts)
 
 
 def measure(
@@ -89,15 +73,18 @@ def measure(
     steps: int | None = None,
     guidance: float | None = None,
     seed: int = 0,
-    test: int = SEEDS["test"],
+    test: int | None = None,
     fidelity_pictures: int = 2_000,
-    second: SceneFitter | None = None,
+    second: Any = None,
     sample: int = 100,
+    of: Measured = SHAPES,
 ) -> dict[str, Any]:
     """Caption accuracy for each group (fractions), fidelity and diversity, each with its 95 % interval; see `evaluate`.
 
-    second: judge B, which reads the first `sample` pictures of each group; see `compare_judges`.
+    second: judge B, which reads the first `sample` pictures of each group; see `compare_judges`. test: the list of scenes
+    from which prompts come (default: the world's "test").
     """
+    test = of.seeds["test"] if test is None else test
     result: dict[str, Any] = {"prompts": prompts}
     intervals: dict[str, Any] = {}
     right: dict[str, list[bool]] = {}
@@ -106,7 +93,7 @@ def measure(
     sampled: dict[str, list[bool]] = {}
     seconds = drawn = 0.0
     for group in groups:
-        asked = prompts_of(group, prompts, test)
+        asked = prompts_of(group, prompts, test, of)
         pictures = generator([p.text for p in asked], seed=seed, steps=steps, guidance=guidance)
         seconds, drawn = seconds + pictures.seconds, drawn + len(asked)
         readings = judge.read(pictures.images)
@@ -116,9 +103,9 @@ def measure(
             sampled[group] = [reading.shows(p.asked) for reading, p in zip(again, asked, strict=False)]
         if group in GROUPS[:3]:
             for reading, p, good in zip(readings, asked, right[group], strict=True):
-                for name in (*ATTRIBUTES, "place", "relation", "background", "count"):
+                for name in (*of.attributes, "place", "relation", "background", "count"):
                     if getattr(p.asked, name, "") is not None:
-                        by_attribute.setdefault(name, []).append(reading.shows(only(name, p.asked)))
+                        by_attribute.setdefault(name, []).append(reading.shows(of.only(name, p.asked)))
                 if len(p.asked.things) > 1 and len(set(p.asked.things)) == 1:
                     counting.append(good)
     full = [x for group in groups if group in GROUPS[:3] for x in right[group]]
@@ -133,12 +120,16 @@ def measure(
     if second is not None:
         result["judge_b"] = {group: compare_judges(right[group], sampled[group]) for group in groups}
     if getattr(generator, "autoencoder", None) is not None:
-        result["ceiling"] = {g: ceiling(generator.autoencoder, judge, prompts_of(g, prompts, test)) for g in groups}  # type: ignore
+        result["ceiling"] = {
+            g: ceiling(generator.autoencoder, judge, prompts_of(g, prompts, test, of), test, of) for g in groups
+        }  # type: ignore
     if features is not None:
-        distances, ranges = fidelity_of(generator, features, fidelity_pictures, steps, guidance, seed, test)
+        distances, ranges = fidelity_of(generator, features, fidelity_pictures, steps, guidance, seed, test, of)
         result |= distances
         intervals |= ranges
-        result["diversity"], intervals["diversity"] = diversity_of(generator, features, steps, guidance, seed, test)
+        result["diversity"], intervals["diversity"] = diversity_of(
+            generator, features, steps, guidance, seed, test, of=of
+        )
     result["intervals"] = intervals
     result["seconds_per_picture"] = seconds / max(drawn, 1)
     return result
@@ -165,31 +156,41 @@ def compare_judges(a: Sequence[bool], b: Sequence[bool]) -> dict[str, Any]:
     }
 
 
-def ceiling(autoencoder: torch.nn.Module, judge: Judge, asked: Sequence[Prompt], seed: int = SEEDS["test"]) -> float:
+def ceiling(
+    autoencoder: torch.nn.Module, judge: Judge, asked: Sequence[Prompt], seed: int | None = None, of: Measured = SHAPES
+) -> float:
     """The share of real pictures that the judge reads right after the round trip: no generator in these latents can do better."""
-    real = torch.cat([render(fitting(p.asked, seed + i, 1)) for i, p in enumerate(asked)])
+    seed = of.seeds["test"] if seed is None else seed
+    real = torch.cat([of.render(of.fitting(p.asked, seed + i, 1)) for i, p in enumerate(asked)])
     readings = judge.read(through(autoencoder, real))
     return sum(r.shows(p.asked) for r, p in zip(readings, asked, strict=True)) / len(asked)
 
 
-def real_and_captions(n: int, start: int, test: int) -> tuple[Scenes, list[str]]:
+def real_and_captions(n: int, start: int, test: int, of: Measured) -> tuple[Any, list[str]]:
     """n scenes of the training split's kind from the test list, and a complete caption of each."""
-    batch = scenes(test, start, n, split="train")
-    texts = [caption(s, language=("en", "zh")[i % 2], seed=start + i) for i, s in enumerate(batch.scenes)]
+    batch = of.scenes(test, start, n, split="train")
+    texts = [of.caption(s, language=("en", "zh")[i % 2], seed=start + i) for i, s in enumerate(batch.scenes)]
     return batch, texts
 
 
 def fidelity_of(
-    generator: Generator, features: Features, n: int, steps: int | None, guidance: float | None, seed: int, test: int
+    generator: Generator,
+    features: Features,
+    n: int,
+    steps: int | None,
+    guidance: float | None,
+    seed: int,
+    test: int,
+    of: Measured = SHAPES,
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Fréchet distance of n drawn pictures from n real ones, beside real from real (the floor), and real from their round trip.
 
     Returns the numbers by name and the intervals of the first two.
     """
-    ours, texts = real_and_captions(n, 10_000_000, test)
-    other = scenes(test, 20_000_000, n, split="train")
+    ours, texts = real_and_captions(n, 10_000_000, test, of)
+    other = of.scenes(test, 20_000_000, n, split="train")
     drawn = features(generator(texts, seed=seed, steps=steps, guidance=guidance).images)
-    real, real2 = features(render(ours)), features(render(other))
+    real, real2 = features(of.render(ours)), features(of.render(other))
     found = {"fidelity": frechet_distance(drawn, real2), "fidelity_floor": frechet_distance(real, real2)}
     distance = lambda of: lambda i: frechet_distance(of[i], real2)  # noqa: E731
     intervals = {
@@ -197,7 +198,7 @@ def fidelity_of(
         for name, of in (("fidelity", drawn), ("fidelity_floor", real))
     }
     if getattr(generator, "autoencoder", None) is not None:
-        tripped = features(through(generator.autoencoder, render(ours)))  # type: ignore[attr-defined]
+        tripped = features(through(generator.autoencoder, of.render(ours)))  # type: ignore[attr-defined]
         found["fidelity_round_trip"] = frechet_distance(tripped, real2)
     return found, intervals
 
@@ -219,15 +220,13 @@ def diversity_of(
     test: int,
     captions: int = 64,
     copies: int = 8,
+    of: Measured = SHAPES,
 ) -> tuple[float, Any]:
     """Mean pairwise feature distance of pictures for one caption, over that of real scenes that fit it; and its interval."""
-    asked = scenes(test, 30_000_000, captions, split="train").scenes
-    texts = [caption(s, language=("en", "zh")[i % 2], seed=i) for i, s in enumerate(asked)]
+    asked = of.scenes(test, 30_000_000, captions, split="train").scenes
+    texts = [of.caption(s, language=("en", "zh")[i % 2], seed=i) for i, s in enumerate(asked)]
     drawn = features(generator(texts, seed=seed, steps=steps, guidance=guidance, n=copies).images)
-    real = torch.cat([features(render(fitting(s, test + i, copies))) for i, s in enumerate(asked)])
+    real = torch.cat([features(of.render(of.fitting(s, test + i, copies))) for i, s in enumerate(asked)])
     ours, theirs = (mean_pairwise_distance(f.unflatten(0, (captions, copies))) for f in (drawn, real))
     interval = bootstrap(lambda i: float(ours[i].mean() / theirs[i].mean()), captions, 400)
     return float(ours.mean() / theirs.mean()), interval
-
-
-__all__ = ["GROUPS", "Prompt", "compare_judges", "matches", "measure", "only", "prompts_of", "through"]

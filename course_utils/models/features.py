@@ -21,10 +21,11 @@ class FeaturesConfig:
     features: int = 128
     projection: int = 256
     redundancy: float = 0.01  # weight of the features' agreement with one another
+    pixels: int = 32  # side of the pictures, a multiple of 16
 
 
 class FeatureNetwork(nn.Module):
-    """Pictures (B, 3, 32, 32) in [0, 1] to features (B, 128); the projection is used in training only."""
+    """Pictures (B, 3, P, P) in [0, 1] to features (B, 128); the projection is used in training only."""
 
     def __init__(self, config: FeaturesConfig | None = None):
         super().__init__()
@@ -35,8 +36,8 @@ class FeatureNetwork(nn.Module):
             return [nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.SiLU()]
 
         self.body = nn.Sequential(
-            nn.PixelUnshuffle(2),
-            *layer(12, a, 1),
+            nn.PixelUnshuffle(config.pixels // 16),
+            *layer(3 * (config.pixels // 16) ** 2, a, 1),
             *layer(a, b, 2),
             *layer(b, b, 1),
             *layer(b, c, 2),  # (B, c, 4, 4)
@@ -53,11 +54,13 @@ class FeatureNetwork(nn.Module):
 
 
 def two_views(images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """Two changed copies of pictures (B, 3, 32, 32) in [0, 1]: shifted by up to 2 pixels, brighter or darker, noisy."""
+    """Two changed copies of pictures (B, 3, P, P) in [0, 1]: shifted by up to a sixteenth, brighter or darker, noisy."""
+    side = images.shape[-1]
+    most = side // 16
 
     def view() -> Tensor:
-        dx, dy = torch.randint(0, 5, (2,)).tolist()
-        moved = F.pad(images, (2, 2, 2, 2), mode="replicate")[..., dy : dy + 32, dx : dx + 32]
+        dx, dy = torch.randint(0, 2 * most + 1, (2,)).tolist()
+        moved = F.pad(images, (most,) * 4, mode="replicate")[..., dy : dy + side, dx : dx + side]
         light = 1 + 0.16 * (torch.rand(len(images), 1, 1, 1, device=images.device) - 0.5)
         return (moved * light + 0.04 * torch.randn_like(moved)).clamp(0, 1)
 

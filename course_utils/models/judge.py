@@ -19,9 +19,11 @@ class JudgeConfig:
     """Sizes of the judge, and what it tells apart."""
 
     attributes: tuple[int, ...] = (2, 3, 8, 8)  # how many sizes, fills, colours, shapes
+    names: tuple[str, ...] = ("size", "fill", "colour", "shape")
     backgrounds: int = 5
     channels: tuple[int, int] = (48, 96)  # at 16x16 and 8x8
     depth: int = 3
+    pixels: int = 32  # side of the pictures, a multiple of 16
 
 
 class ResidualBlock(nn.Module):
@@ -42,7 +44,7 @@ class ResidualBlock(nn.Module):
 
 
 class JudgeNetwork(nn.Module):
-    """Pictures (B, 3, 32, 32) in [0, 1] to `cells` (B, 2 + 21, 16, 16) and `whole` (B, 1 + backgrounds), all logits.
+    """Pictures (B, 3, P, P) in [0, 1] to `cells` (B, 2 + attributes, 16, 16) and `whole` (B, 1 + backgrounds), all logits.
 
     `cells[:, 0]`: is an object's centre here; `cells[:, 1]`: is it sound; the rest: its attributes. `whole[:, 0]`: is this a
     scene; the rest: background.
@@ -57,8 +59,8 @@ class JudgeNetwork(nn.Module):
             return [nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.SiLU()]
 
         self.body = nn.Sequential(
-            nn.PixelUnshuffle(2),  # (B, 12, 16, 16)
-            *layer(12, a, 1),
+            nn.PixelUnshuffle(config.pixels // 16),  # (B, 12, 16, 16) of 32 pixels
+            *layer(3 * (config.pixels // 16) ** 2, a, 1),
             ResidualBlock(a),
             *layer(a, b, 2),  # (B, b, 8, 8)
             *(ResidualBlock(b) for _ in range(config.depth)),
@@ -77,9 +79,9 @@ class JudgeNetwork(nn.Module):
 def judge_loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     """Cross-entropies of everything the judge says, summed.
 
-    batch: images (B, 3, 32, 32) in [0, 1]; valid (B,) 1 for scenes, 0 for pictures that are none, of which only this is asked,
+    batch: images (B, 3, P, P) in [0, 1]; valid (B,) 1 for scenes, 0 for pictures that are none, of which only this is asked,
     and -1 for scenes with a malformed object, of which this is not asked; centre (B, K, 2) x and y in [0, 1]; sound (B, K) 1
-    for objects, 0 for malformed ones, -1 for absent ones; attributes (B, K, 4) indices, -1 for what is not asked;
+    for objects, 0 for malformed ones, -1 for absent ones; attributes (B, K, A) indices, -1 for what is not asked;
     background (B,).
     """
     cells, whole = network(batch["images"])
@@ -94,7 +96,7 @@ def judge_loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, di
     well = torch.einsum("bkc,bc->bk", blobs, logits[:, 1])
     well = F.binary_cross_entropy_with_logits(well, sound.clamp_min(0), reduction="none")
     losses["sound"] = (well * there).sum() / there.sum().clamp_min(1)
-    names, at = ("size", "fill", "colour", "shape"), 2
+    names, at = network.config.names, 2  # type: ignore[union-attr]
     for k, n in enumerate(network.config.attributes):  # type: ignore[union-attr, arg-type]
         logp = logits[:, at : at + n].log_softmax(1)
         expected = torch.einsum("bkc,bnc->bkn", blobs, logp)  # log-probability of each value, averaged over the blob

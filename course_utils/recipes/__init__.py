@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -62,7 +62,10 @@ def module(name: str) -> Any:
     return importlib.import_module(f"course_utils.recipes.{name}")
 
 
-def only_shapes(args: argparse.Namespace) -> None:
-    """Raises CourseError for what exists in one world only."""
-    if args.world != "shapes":
-        raise CourseError(f"`{args.what}` is trained in the world shapes only; leave out --world {args.world}.")
+def only_in(args: argparse.Namespace, worlds: Collection[str]) -> None:
+    """Raises CourseError for what exists in some worlds only."""
+    if args.world not in worlds:
+        raise CourseError(
+            f"`{args.what}` is trained in {'the world ' if len(worlds) == 1 else 'the worlds '}{' and '.join(worlds)} only; "
+            f"leave out --world {args.world}."
+        )

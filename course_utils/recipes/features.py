@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from course_utils.models.features import FeatureNetwork, barlow_twins_loss
-from course_utils.recipes import Recipe, only_shapes
+from course_utils.measure.worlds import MEASURED
+from course_utils.models.features import FeatureNetwork, FeaturesConfig, barlow_twins_loss
+from course_utils.recipes import Recipe, only_in
 from course_utils.training import TrainConfig, choose_device, distributed
 from course_utils.training.ahead import Ahead, Waiting, workers
-from course_utils.worlds.render import render
-from course_utils.worlds.scenes import SEEDS, Scenes, scenes
-
-
-def prepare(position: int, n: int) -> Scenes:
-    """The scenes of a batch."""
-    return scenes(SEEDS["features"], position, n)
-
-
-def finish(prepared: Scenes, generator: torch.Generator) -> Tensor:
-    """Their pictures (n, 3, 32, 32) in [0, 1]."""
-    return render(prepared, device=generator.device)
 
 
 def recipe(args: argparse.Namespace) -> Recipe:
-    """The feature network of `measure.fidelity`."""
-    only_shapes(args)
+    """The feature network of `measure.fidelity`, of a world whose generators can be measured."""
+    only_in(args, MEASURED)
+    of = MEASURED[args.world]
+
+    def prepare(position: int, n: int) -> Any:
+        return of.scenes(of.seeds["features"], position, n)
+
+    def finish(prepared: Any, generator: torch.Generator) -> Tensor:
+        return of.render(prepared, device=generator.device)
+
     torch.manual_seed(0)
-    model = FeatureNetwork().to(memory_format=torch.channels_last)
+    pixels = finish(prepare(0, 1), torch.Generator()).shape[-1]
+    model = FeatureNetwork(FeaturesConfig(pixels=pixels)).to(memory_format=torch.channels_last)
     batches = Ahead(prepare, finish, workers(choose_device(args.device or "auto")), distributed.ranks())
     config = TrainConfig(
         images=100_000,
@@ -41,5 +40,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
         ema_half_life_images=5_000,
         log_every_images=5_120,
     )
-    card = {"kind": "features", "world": "shapes", "config": dataclasses.asdict(model.config)}
-    return Recipe("features", "features", model, barlow_twins_loss, batches, config, card, callbacks=[Waiting(batches)])
+    card = {"kind": "features", "world": args.world, "config": dataclasses.asdict(model.config)}
+    return Recipe(
+        of.features, "features", model, barlow_twins_loss, batches, config, card, callbacks=[Waiting(batches)]
+    )

@@ -16,19 +16,12 @@ DOTS = 16  # stars, snowflakes
 
 
 class Canvas:
-    """M backgrounds of one kind: x, y (1, P, P) in [0, 1]; free (8, M, 1, 1) in [0, 1] and `details` vary them."""
+    """M backgrounds of one kind: x, y (1, P, P) in [0, 1]; free (M, 8) and details (M, 32), both in [0, 1], vary them."""
 
-    def __init__(self, free: Tensor, texture: Tensor, pixels: int):
+    def __init__(self, free: Tensor, details: Tensor, pixels: int):
         ticks = (torch.arange(pixels, device=free.device) + 0.5) / pixels
         self.x, self.y, self.pixels = ticks[None, None, :], ticks[None, :, None], pixels
-        self.free, self.texture = free.T[:, :, None, None], texture
-
-    def details(self, n: int) -> Tensor:
-        """(M, n) in [0, 1] from an integer hash of (texture, number): equal on every device."""
-        h = (self.texture[:, None] + torch.arange(1, n + 1, device=self.texture.device) * 0x9E3779B1) & 0xFFFFFFFF
-        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-            h = ((h ^ (h >> shift)) * factor) & 0xFFFFFFFF
-        return (h ^ (h >> 16)).float() / 2**32
+        self.free, self.details = free.T[:, :, None, None], details
 
     def colour(self, low: Colour, high: Colour, share: Tensor) -> Tensor:
         """A colour between two, (M, 3, ...), at a share (M, ...)."""
@@ -45,7 +38,7 @@ class Canvas:
 
     def dots(self, radius: float) -> Tensor:
         """DOTS round dots of this radius anywhere, (M, P, P)."""
-        at = self.details(2 * DOTS)[:, :, None, None]  # (M, 2 * DOTS, 1, 1)
+        at = self.details[:, :, None, None]  # (M, 2 * DOTS, 1, 1)
         reach = (-0.5 * ((self.x - at[:, :DOTS]) / radius).square()).exp()  # (M, DOTS, 1, P)
         down = (-0.5 * ((self.y - at[:, DOTS:]) / radius).square()).exp()  # (M, DOTS, P, 1)
         return torch.einsum("mdxp,mdqx->mqp", reach, down).clamp(0, 1)
@@ -116,7 +109,7 @@ def city(c: Canvas) -> Tensor:
     sky = c.colour((0.70, 0.76, 0.84), (0.88, 0.90, 0.93), c.y + 0.3 * c.free[0])
     column = c.x * 6 + c.free[1]  # seven houses, of which one is cut
     house = column.floor().long().expand(-1, 1, -1)  # (M, 1, P)
-    top, tone = (v.gather(1, house.flatten(1)).view_as(house) for v in c.details(14).split(7, 1))
+    top, tone = (v.gather(1, house.flatten(1)).view_as(house) for v in c.details[:, :14].split(7, 1))
     walls = c.colour((0.42, 0.45, 0.52), (0.64, 0.62, 0.64), tone)
     across, down = (column * 4 * math.pi).sin(), (c.y * (44 + 12 * c.free[2]) + 6.3 * c.free[3]).sin()
     window = (2 * across).clamp(0, 1) * (2 * down).clamp(0, 1)
@@ -145,6 +138,14 @@ DRAWN: dict[str, Callable[[Canvas], Tensor]] = {
 }
 
 
+def details(texture: Tensor) -> Tensor:
+    """(M, 2 * DOTS) in [0, 1] from an integer hash of (texture, number): equal on every device."""
+    h = (texture[:, None] + torch.arange(1, 2 * DOTS + 1, device=texture.device) * 0x9E3779B1) & 0xFFFFFFFF
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        h = ((h ^ (h >> shift)) * factor) & 0xFFFFFFFF
+    return (h ^ (h >> 16)).float() / 2**32
+
+
 def backgrounds(scenes: Scenes, pixels: int, device: torch.device | str) -> Tensor:
     """The backgrounds of these scenes alone: (N, 3, pixels, pixels) in [0, 1]."""
     images = torch.empty(len(scenes), 3, pixels, pixels, device=device)
@@ -152,5 +153,7 @@ def backgrounds(scenes: Scenes, pixels: int, device: torch.device | str) -> Tens
         rows = np.flatnonzero(scenes.background == i)
         if len(rows):
             free, texture = (torch.from_numpy(v[rows]).to(device) for v in (scenes.surface, scenes.texture))
-            images[torch.from_numpy(rows).to(device)] = DRAWN[name](Canvas(free.float() / UNIT, texture, pixels))
+            images[torch.from_numpy(rows).to(device)] = DRAWN[name](
+                Canvas(free.float() / UNIT, details(texture), pixels)
+            )
     return images.clamp_(0, 1)

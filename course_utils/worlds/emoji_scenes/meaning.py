@@ -50,7 +50,7 @@ def canonical(scene: Scene) -> Scene:
         return scene
     if len(set(things)) == 1:
         relation = None
-    things = tuple(sorted(things, key=lambda thing: (thing.noun, thing.size or "~")))
+    things = tuple(sorted(things, key=lambda thing: (thing.noun or "~", thing.size or "~")))
     return Scene(things, scene.place, relation, scene.background)
 
 
@@ -69,7 +69,7 @@ def restrict(scene: Scene, parts: Parts) -> Scene:
 
 
 def _fits(partial: Thing, thing: Thing) -> bool:
-    return partial.noun == thing.noun and partial.size in (None, thing.size)
+    return partial.noun in (None, thing.noun) and partial.size in (None, thing.size)
 
 
 def matches(partial: Scene, scene: Scene) -> bool:

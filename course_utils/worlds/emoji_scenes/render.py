@@ -63,8 +63,12 @@ def render(scenes: Scenes, pixels: int = 64, device: torch.device | str = "cpu")
     """
     if torch.device(device).type == "cpu" and len(scenes) > 128:  # what fits into the cache is drawn faster
         return torch.cat([render(scenes.select(slice(i, i + 128)), pixels) for i in range(0, len(scenes), 128)])
-    ground, ink = backgrounds(scenes, pixels, device), things(scenes, pixels, device)
-    return (ground * (1 - ink[:, 3:].clamp(0, 1)) + ink[:, :3]).clamp_(0, 1)
+    return over(backgrounds(scenes, pixels, device), things(scenes, pixels, device)).clamp_(0, 1)
+
+
+def over(ground: Tensor, ink: Tensor) -> Tensor:
+    """Pictures (N, 3, P, P) under ink (N, 4, P, P), its colours times opacity (Porter & Duff 1984)."""
+    return ground * (1 - ink[:, 3:].clamp(0, 1)) + ink[:, :3]
 
 
 def things(scenes: Scenes, pixels: int = 64, device: torch.device | str = "cpu") -> Tensor:

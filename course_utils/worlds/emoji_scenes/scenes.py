@@ -29,10 +29,10 @@ SEEDS = {"judge": 1102, "features": 1103, "train": 1104, "validation": 1201, "te
 
 @dataclass(frozen=True)
 class Thing:
-    """One emoji of a scene. In a partial scene a size of None means "any"; the noun is always known."""
+    """One emoji of a scene. In a partial scene None means "any"; captions always say a noun."""
 
     size: str | None
-    noun: str
+    noun: str | None
 
 
 @dataclass(frozen=True)
