@@ -6,9 +6,10 @@ import argparse
 import shutil
 from pathlib import Path
 
+from course_utils import weights as on_disk
 from course_utils.commands.train_one import add_recipes, add_world, train_one
 from course_utils.commands.watch import has_judge
-from course_utils.common import DATA, cannot_write, check_writable, course_home, typed_path
+from course_utils.common import cannot_write, check_writable, course_home, typed_path
 from course_utils.measure.worlds import MEASURED, Measured
 from course_utils.recipes.sources import add_size
 from course_utils.training import distributed
@@ -86,7 +87,7 @@ def stages(world: str) -> list[tuple[list[str], float]]:
 
 def ships(of: Measured) -> bool:
     """Whether what measures a world is part of the course."""
-    return all((DATA / "weights" / name / "card.json").is_file() for name in (of.judge, of.features))
+    return all((on_disk.DATA / "weights" / name / "card.json").is_file() for name in (of.judge, of.features))
 
 
 def finish(weights: Path, args: argparse.Namespace, generator: bool) -> None:
