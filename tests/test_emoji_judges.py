@@ -18,7 +18,7 @@ from course_utils.measure import emoji_data
 from course_utils.measure.emoji_data import MALFORMED, NON_SCENES, JudgeData, damage, examples, means, non_scenes, spoil
 from course_utils.measure.emoji_ground import fit_ground
 from course_utils.measure.emoji_quality import measure_reader
-from course_utils.measure.emoji_synthesis import EmojiFitter, Fit, Limits
+from course_utils.measure.emoji_synthesis import LEAST, EmojiFitter, Fit, Limits
 from course_utils.measure.emoji_things import ink, look, smooth
 from course_utils.measure.judge import Judge, Reading
 from course_utils.measure.quality import GROUPS, measure, prompts_of
@@ -212,7 +212,7 @@ def test_every_limit_can_refuse():
     fit = real()[2][0]
     assert fit.reading(Limits()).scene is not None
     for name, value in fit.numbers.items():
-        least = name in ("margin", "size", "solid", "background_margin")
+        least = name in LEAST
         strict = dataclasses.replace(Limits(), **{name: abs(value) * 2 + 1 if least else 1e-6})
         assert fit.reading(strict).scene is None or (name == "leftover" and value <= 0)
 

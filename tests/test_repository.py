@@ -171,6 +171,8 @@ BUDGETS = {  # paths that begin with this: MiB together
     "": 60,
     "data/weights/": 28,
     "data/weights/judge/": 2,
+    "data/weights/judge-emoji/": 2,
+    "data/weights/features-emoji/": 1,
     "data/weights/flow-shapes/": 10,
     "data/emoji/": 6,
     "notebooks/": 18,

@@ -165,8 +165,9 @@ def judge_result(args: argparse.Namespace) -> dict[str, Any]:
         from course_utils.measure.emoji_quality import measure_reader
 
         test = judge.of.seeds["validation" if args.validation else "test"]
-        many, sample = (args.prompts,) * 2 if args.quick else (2_000, 500), min(args.sample, 100)
-        found = {"certain": judge.certain, "judge_a": measure_reader(judge, *many, test)}
+        many, each = (args.prompts, args.prompts) if args.quick else (2_000, 500)
+        sample = min(args.sample, 100)
+        found = {"certain": judge.certain, "judge_a": measure_reader(judge, many, each, test)}
         return (
             found if args.quick else {**found, "judge_b": measure_reader(judge_b(judge.of.name), sample, sample, test)}
         )

@@ -121,7 +121,9 @@ def non_scenes(kind: str, seed: int, n: int) -> Tensor:
     if kind == "crowd":
         two, more = scenes(seed, 0, 4 * n, things=2), scenes(seed + 1, 0, 4 * n, things=3)
         gaps = [(v[:, :2, None] - w[:, None]) ** 2 for v, w in ((two.x, more.x), (two.y, more.y))]
-        seen = np.argsort(-sum(gaps)[:, :, :2].min((1, 2)), kind="stable")[:n]  # those where no thing hides another
+        seen = np.argsort(-(gaps[0] + gaps[1])[:, :, :2].min((1, 2)), kind="stable")[
+            :n
+        ]  # those where no thing hides another
         more = some(more, (np.arange(3) < 2 + np.arange(4 * n)[:, None] % 2)).select(seen)
         return over(render(two.select(seen), PIXELS), things(more, PIXELS)).clamp(0, 1)
     if kind == "blend":

@@ -20,6 +20,7 @@ from course_utils.measure.judge import Reading
 from course_utils.measure.worlds import EMOJI_SCENES
 from course_utils.worlds.emoji_scenes.scenes import NAMES, SIZES, Scene, Thing, scene_of
 
+LEAST = ("margin", "size", "solid", "explained", "background_margin")
 MOST = 4  # things looked for; a scene has at most three
 LEAST_GAIN, LEAST_EXPLAINED, SURELY = 3.0, 0.5, 0.9  # of a thing: see `FittedThing`
 
@@ -28,20 +29,18 @@ LEAST_GAIN, LEAST_EXPLAINED, SURELY = 3.0, 0.5, 0.9  # of a thing: see `FittedTh
 class Limits:
     """What a readable picture keeps; chosen on real and on malformed scenes, none drawn by a generator.
 
-    margin, size, solid and background_margin are the least that is allowed, the others the most; `Fit.numbers` says what they are.
+    those in LEAST are the least that is allowed, the others the most; `Fit.numbers` says what they are.
     """
 
-    residual: float = 0.02
-    flaw: float = 0.1
-    margin: float = 1.0
-    solid: float = 0.7
+    residual: float = 0.01
+    flaw: float = 0.015
+    margin: float = 1.5
+    solid: float = 0.8
+    explained: float = 0.85
     size: float = 0.3
     leftover: float = 4.0
     background_margin: float = 0.1
-    background_residual: float = 0.5
-
-
-LEAST = ("margin", "size", "solid", "background_margin")
+    background_residual: float = 0.75
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ class Fit:
             "residual": max((t.residual for t in things), default=1.0),
             "flaw": max((t.flaw for t in things), default=1.0),
             "margin": min((t.margin / (t.residual + 0.003) for t in things), default=0.0),
+            "explained": min((t.explained for t in things), default=0.0),
             "solid": min((t.solid for t in things), default=0.0),
             "size": min((abs(t.radius - MIDDLE) for t in things), default=0.0),
             "leftover": self.leftover,

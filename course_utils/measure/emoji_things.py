@@ -187,9 +187,9 @@ def fit_thing(image: Tensor, canvas: Tensor, starts: list[Starts], place: tuple[
         p, error = fitted(start, 6)
         results += [(float(e), start, k, p[k]) for k, e in enumerate(error)]
     results.sort(key=lambda r: r[0])
-    error, start, k, p = results[0]
+    lowest, start, k, p = results[0]
     noun = owner()[start.emoji]
-    other = next((e for e, s, j, _ in results if owner()[s.emoji[j]] != noun[k]), error)
+    other = next((e for e, s, j, _ in results if owner()[s.emoji[j]] != noun[k]), lowest)
     drawn = ink(p[None], start.emoji[k : k + 1], start.mirror[k : k + 1], start.size, SIDE)[0]
     opacity = drawn[3] * weight[0]
     area = opacity.sum().clamp_min(1e-3)
@@ -205,13 +205,13 @@ def fit_thing(image: Tensor, canvas: Tensor, starts: list[Starts], place: tuple[
         x=column + float(p[0]),
         y=row + float(p[1]),
         radius=float(p[2]),
-        gain=float(((ground - there).square() * weight).sum()) - error,
+        gain=float(((ground - there).square() * weight).sum()) - lowest,
         explained=1
         - float((difference * opacity).sum() / ((ground - there).square().sum(0) * opacity).sum().clamp_min(1e-6)),
         residual=float((difference * opacity).sum() / area),
         flaw=float(F.avg_pool2d((difference * opacity)[None], 5, 1).max()),
         solid=float(solid),
-        margin=(other - error) / float(area),
+        margin=(other - lowest) / float(area),
         covered=covered[middle, middle],
         picture=picture[:, middle, middle],
     )

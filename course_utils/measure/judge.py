@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ class Reading:
 
     scene: Any
     certainty: float
-    of: Measured = SHAPES
+    of: Measured = field(default=SHAPES, repr=False)
 
     def shows(self, asked: Any) -> bool:
         """Whether the picture shows what a (partial) scene asks for. "Cannot tell" is a no."""

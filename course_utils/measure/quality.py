@@ -119,10 +119,8 @@ def measure(
     intervals["attributes"] = {name: wilson(sum(v), len(v)) for name, v in by_attribute.items() if v}
     if second is not None:
         result["judge_b"] = {group: compare_judges(right[group], sampled[group]) for group in groups}
-    if getattr(generator, "autoencoder", None) is not None:
-        result["ceiling"] = {
-            g: ceiling(generator.autoencoder, judge, prompts_of(g, prompts, test, of), test, of) for g in groups
-        }  # type: ignore
+    if (net := getattr(generator, "autoencoder", None)) is not None:
+        result["ceiling"] = {g: ceiling(net, judge, prompts_of(g, prompts, test, of), test, of) for g in groups}
     if features is not None:
         distances, ranges = fidelity_of(generator, features, fidelity_pictures, steps, guidance, seed, test, of)
         result |= distances

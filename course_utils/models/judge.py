@@ -96,8 +96,9 @@ def judge_loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, di
     well = torch.einsum("bkc,bc->bk", blobs, logits[:, 1])
     well = F.binary_cross_entropy_with_logits(well, sound.clamp_min(0), reduction="none")
     losses["sound"] = (well * there).sum() / there.sum().clamp_min(1)
-    names, at = network.config.names, 2  # type: ignore[union-attr]
-    for k, n in enumerate(network.config.attributes):  # type: ignore[union-attr, arg-type]
+    config: JudgeConfig = network.config  # type: ignore[assignment]
+    names, at = config.names, 2
+    for k, n in enumerate(config.attributes):
         logp = logits[:, at : at + n].log_softmax(1)
         expected = torch.einsum("bkc,bnc->bkn", blobs, logp)  # log-probability of each value, averaged over the blob
         right = expected.gather(2, batch["attributes"][..., k].clamp_min(0)[..., None])[..., 0]

@@ -5,6 +5,8 @@ Every choice is made by a `Dice` and the first option is always the plain one, s
 
 from __future__ import annotations
 
+from typing import Any
+
 from course_utils.counters import Dice
 from course_utils.worlds.emoji_scenes.scenes import Scene, Thing
 from course_utils.worlds.emoji_scenes.words import (
@@ -38,7 +40,8 @@ class Writer:
     def __init__(self, scene: Scene, dice: Dice, held_out: bool):
         self.scene, self.dice = scene, dice
         relation = scene.relation is not None
-        self.groups: list[tuple[Thing, int]] = [(t, 1) for t in scene.things] if relation else groups(scene, dice)  # type: ignore[arg-type]
+        grouped: Any = [(thing, 1) for thing in scene.things] if relation else groups(scene, dice)  # type: ignore[arg-type]
+        self.groups: list[tuple[Thing, int]] = grouped
         self.held_out: tuple[str, str] | None = None  # what is said with a held-out synonym, once
         if held_out:
             owned = set(HELD_OUT_SYNONYMS[self.language].values())
@@ -73,7 +76,7 @@ class English(Writer):
     language = "en"
 
     def noun_phrase(self, thing: Thing, count: int = 1) -> str:
-        noun = self.word("noun", thing.noun, NOUNS[thing.noun].en)
+        noun = self.word("noun", thing.noun, NOUNS[str(thing.noun)].en)
         words = noun if count == 1 else plural(noun)
         if thing.size is not None:
             words = f"{self.word('size', thing.size, SIZES['en'][thing.size])} {words}"
@@ -110,11 +113,11 @@ class Chinese(Writer):
     language = "zh"
 
     def noun_phrase(self, thing: Thing, count: int = 1) -> str:
-        noun = self.word("noun", thing.noun, NOUNS[thing.noun].zh)
+        noun = self.word("noun", thing.noun, NOUNS[str(thing.noun)].zh)
         size = "" if thing.size is None else self.word("size", thing.size, SIZES["zh"][thing.size])
         if size == "大" and noun[0] == "大":  # 很大的大象, not 大大象
             size = "很大的"
-        return f"{self.dice.pick(COUNTS['zh'][count])}{NOUNS[thing.noun].measure}{size}{noun}"
+        return f"{self.dice.pick(COUNTS['zh'][count])}{NOUNS[str(thing.noun)].measure}{size}{noun}"
 
     def content(self) -> str:
         dice = self.dice
