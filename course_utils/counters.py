@@ -94,3 +94,12 @@ def batch_seed(seed: int, position: int) -> int:
     Not `seed_for`, so that a command trains the weights that it always trained. Two seeds meet only after 2.6 thousand million pictures.
     """
     return seed * 0x9E3779B1 + position
+
+
+def noise_seed(seed: int, position: int) -> int:
+    """A seed for the global generators, where a part of a batch begins at picture number `position`: not `batch_seed`'s.
+
+    Else the noise would be the numbers by which the pictures were chosen. Generators on a CPU read 32 bits of a seed, so the
+    difference is in these.
+    """
+    return batch_seed(seed, position) + 0x85EBCA6B

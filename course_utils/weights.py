@@ -27,6 +27,10 @@ def config_from(kind: type[C], values: Mapping[str, Any]) -> C:
     return kind(**found)
 
 
+FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
+SCALE = ":scale"  # after the name of a tensor of whole numbers: what each of its rows is multiplied by
+
+
 @dataclass(frozen=True)
 class Weights:
     """What a weights folder holds: the tensors (float32, on the CPU), the card and where they were found."""
@@ -100,6 +104,9 @@ def load_weights(name: str | Path, kind: str | None = None) -> Weights:
     except SafetensorError as error:
         raise CourseError(f"The weights {path} are not a safetensors file ({error}); {remedy}.") from error
     record_loaded(folder.name, card)
+    for key in [key for key in state if key.endswith(SCALE)]:
+        name = key.removesuffix(SCALE)
+        state[name] = rescaled(state[name], state.pop(key))
     return Weights({key: v.float() if v.is_floating_point() else v for key, v in state.items()}, card, folder)
 
 
@@ -109,21 +116,43 @@ def save_weights(
     card: Mapping[str, Any],
     dtype: torch.dtype = torch.bfloat16,
 ) -> Path:
-    """Writes `model.safetensors` (tensors `part.name`, floats as `dtype`) and `card.json` with its sum; returns the folder."""
+    """Writes `model.safetensors` (tensors `part.name`, floats as `dtype`) and `card.json` with its sum; returns the folder.
+
+    As torch.int8 go matrices and filters alone, by `quantised`; their scales and all that has one dimension go as bfloat16.
+    """
     from safetensors.torch import save
 
     folder = Path(folder)
-    state = {
-        f"{part}.{key}": (
-            value.detach().to("cpu", dtype) if value.is_floating_point() else value.detach().cpu()
-        ).contiguous()
-        for part, tensors in parts.items()
-        for key, value in tensors.items()
-    }
+    state = {}
+    for part, tensors in parts.items():
+        for key, value in tensors.items():
+            name, value = f"{part}.{key}", value.detach().cpu()
+            if not value.is_floating_point():
+                state[name] = value.contiguous()
+            elif dtype == torch.int8 and value.ndim > 1:
+                state[name], state[name + SCALE] = quantised(value)
+            else:
+                state[name] = value.to(torch.bfloat16 if dtype == torch.int8 else dtype).contiguous()
     with atomic_path(folder / "model.safetensors") as path:
         path.write_bytes(save(state))
     write_card(folder, {**card, "sha256": sha256(folder / "model.safetensors")})
     return folder
+
+
+def quantised(value: Tensor) -> tuple[Tensor, Tensor]:
+    """A tensor (N, …) as whole numbers from -127 to 127 and a factor (N,) for each of its rows, such that the largest is 127.
+
+    What comes back is at most half a factor away (and the rounding of the factor to bfloat16).
+    """
+    rows = value.float().flatten(1)
+    scale = (rows.abs().amax(1) / 127).clamp_min(1e-12).bfloat16()
+    whole = (rows / scale.float()[:, None]).round().clamp(-127, 127)
+    return whole.to(torch.int8).view_as(value).contiguous(), scale
+
+
+def rescaled(whole: Tensor, scale: Tensor) -> Tensor:
+    """What `quantised` made into whole numbers, as float32."""
+    return whole.float() * scale.float().view(-1, *[1] * (whole.ndim - 1))
 
 
 def write_card(folder: str | Path, card: Mapping[str, Any]) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
+from torchvision import datasets
 
 from course_utils.common import DATA
 from course_utils.language.tokenizer import Tokenizer
@@ -19,6 +23,7 @@ from course_utils.models.features import FeatureNetwork, FeaturesConfig
 from course_utils.models.judge import JudgeConfig, JudgeNetwork
 from course_utils.models.text_encoder import TextEncoderConfig
 from course_utils.weights import save_weights
+from course_utils.worlds import celeba
 from course_utils.worlds.captions import training_caption, word_list
 from course_utils.worlds.scenes import SEEDS, scenes
 
@@ -110,3 +115,46 @@ def autoencoder_weights(folder: Path, seed: int = 4) -> Path:
     torch.manual_seed(seed)
     card = {"kind": "autoencoder", "config": dataclasses.asdict(AUTOENCODER)}
     return save_weights(folder, {"autoencoder": Autoencoder(AUTOENCODER).state_dict()}, card)
+
+
+FACES = 8  # of them 0-3 for training, 4-5 for validation, 6-7 for testing
+HATS, WOMEN_NOT_YOUNG = {1, 2, 3}, {0, 1, 3, 4}
+
+
+def celeba_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like CelebA's, in the formats of its files, whose checksums torchvision now expects."""
+    folder = tmp_path / "celeba"
+    (folder / "img_align_celeba").mkdir(parents=True)
+    names = [f"{n + 1:06d}.jpg" for n in range(FACES)]
+    for n, name in enumerate(names):
+        pixels = np.full((218, 178, 3), 20 * n, np.uint8)
+        pixels[:35], pixels[-35:] = 255, 255  # what the crop takes away
+        Image.fromarray(pixels).save(folder / "img_align_celeba" / name, quality=95)
+    rows = []
+    for n, name in enumerate(names):
+        yes = {"Wearing_Hat": n in HATS, "Male": n not in WOMEN_NOT_YOUNG, "Young": n not in WOMEN_NOT_YOUNG}
+        yes |= {"Smiling": n == 3, "Attractive": True}
+        rows.append(f"{name} " + " ".join(" 1" if yes.get(attribute) else "-1" for attribute in celeba.ATTRIBUTES))
+    landmarks = " ".join(
+        f"{part}_{axis}" for part in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy"
+    )
+    table = {
+        "list_attr_celeba.txt": [str(FACES), " ".join(celeba.ATTRIBUTES) + " ", *rows],
+        "list_bbox_celeba.txt": [
+            str(FACES),
+            "image_id x_1 y_1 width height",
+            *(f"{x}    95  71 226 313" for x in names),
+        ],
+        "list_landmarks_align_celeba.txt": [str(FACES), landmarks, *(f"{x} " + "69  " * 10 for x in names)],
+        "identity_CelebA.txt": [f"{name} {2880 + n}" for n, name in enumerate(names)],
+        "list_eval_partition.txt": [f"{name} {(0, 0, 0, 0, 1, 1, 2, 2)[n]}" for n, name in enumerate(names)],
+    }
+    table["list_landmarks_align_celeba.txt"] = [line.rstrip() for line in table["list_landmarks_align_celeba.txt"]]
+    sums = {}
+    for name, lines in table.items():
+        (folder / name).write_text("\n".join(lines) + "\n", newline="\n")
+        sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+    listed = [(number, sums.get(name, md5), name) for number, md5, name in datasets.CelebA.file_list]
+    monkeypatch.setattr(datasets.CelebA, "file_list", listed)
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    return folder

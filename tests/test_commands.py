@@ -24,6 +24,7 @@ from small import (
     FEATURES,
     JUDGE,
     autoencoder_weights,
+    celeba_folder,
     dit_config,
     features_weights,
     flow_weights,
@@ -641,7 +642,11 @@ def test_a_run_goes_on_only_with_the_same_captions_autoencoder_and_start(run, ti
     assert run(*words, "--path", one)[0] == 0
     assert run(*words, "--path", one)[0] == 0
     assert "with captions" in one_sentence(*run(*words, "--path", two))
-    assert "init = None" in one_sentence(*run(*words, "--path", one, "--init", base))
+    said = one_sentence(*run(*words, "--path", one, "--init", base))
+    assert "autoencoder = " in said  # base has one of its own, and goes on in its latents
+    assert run(*words, "--path", one, "--init", base, "--run", "more", "--out", "more")[0] == 0
+    inside, of_base = (load_weights(name).part("autoencoder") for name in ("more", base))
+    assert all(torch.allclose(value, of_base[key], rtol=2**-8) for key, value in inside.items())  # in bfloat16
     (tiny / "weights" / "autoencoder-folder").rename(tiny / "kept")
     (tiny / "weights" / "other").rename(tiny / "weights" / "autoencoder-folder")
     assert "autoencoder = " in one_sentence(*run(*words, "--path", one))
@@ -699,7 +704,7 @@ def test_train_all_makes_what_ships_once(run, tiny, monkeypatch):
 def test_train_all_chooses_measures_and_draws(tiny, measured, monkeypatch):
     monkeypatch.setattr(quality, "GROUPS", quality.GROUPS[:2])
     weights = flow_weights(tiny / "weights" / "mine", sampler={"steps": 1, "guidance": 7.0, "solver": "euler"})
-    train_all.measure_one(weights, argparse.Namespace(prompts=5, device="cpu"))
+    train_all.measure_one(weights, argparse.Namespace(prompts=5, device="cpu", world="shapes"))
     card = read_card(weights)
     assert card["sampler"]["guidance"] in evaluate.GUIDANCES and card["sampler"]["steps"] == 1
     assert card["quality"]["prompts"] == 5 and "judge_b" not in card["quality"]
@@ -709,6 +714,69 @@ def test_train_all_chooses_measures_and_draws(tiny, measured, monkeypatch):
     with Image.open(weights / "sheet.png") as sheet:
         assert sheet.size == (2 * 32 * 8, 32 * 8)
     load_weights(weights, "flow")  # the card still fits the file
+
+
+def test_a_generator_is_looked_at_while_it_trains(run, tiny):
+    judge_weights(tiny / "weights" / "judge")
+    assert (
+        run("train", "flow", *IMAGES, "--watch", 6, "--format", "int8", "--out", "watched", "--run", "watched")[0] == 0
+    )
+    lines = [json.loads(line) for line in (tiny / "runs" / "watched" / "log.jsonl").read_text().splitlines()]
+    assert all(0 <= lines[-1][f"judged_{group}"] <= 1 for group in ("one", "two"))
+    with Image.open(max((tiny / "runs" / "watched" / "sheets").glob("*.png"))) as sheet:
+        assert sheet.size == (6 * 32 * 2, 32 * 2) and len(np.unique(np.asarray(sheet))) > 20
+    card = read_card("watched")
+    assert 0 < card["utilisation"] < 1 and card["peak_memory_gb"] > 0.05 and card["watts"] is None
+    assert run("train", "flow", *IMAGES, "--watch", 0, "--out", "blind", "--run", "blind")[0] == 0
+    assert not (tiny / "runs" / "blind" / "sheets").exists()
+    sizes = [Path(name, "model.safetensors").stat().st_size for name in ("watched", "blind")]
+    assert sizes[0] < 0.8 * sizes[1]  # int8 against bfloat16, with tiny matrices
+    one, other = tensors(Path("watched")), tensors(Path("blind"))  # looking changes nothing, eight bits little
+    assert max(float((one[key] - other[key]).abs().max() / (other[key].abs().max() + 1e-6)) for key in one) < 0.01
+    pictures = [load(name, "cpu")(CIRCLE, steps=4).images for name in ("watched", "blind")]
+    assert (pictures[0] - pictures[1]).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ["celeba", "folder"])
+def test_faces_and_ones_own_pictures_at_64_by_the_same_commands(run, tiny, tmp_path, monkeypatch, name):
+    where = celeba_folder(tmp_path, monkeypatch).parent if name == "celeba" else walls(tiny / "walls")
+    words = ["--world", name, "--path", where, "--size", 64]
+    code, _, err = run("train", "autoencoder", *words, "--images", 32)
+    assert code == 0, err
+    code, out, err = run("train", "flow", *words, "--images", 32, "--accumulate", 2)
+    assert code == 0 and f"wrote {tiny / 'weights' / f'flow-{name}-64'}" in out, err
+    card = read_card(f"flow-{name}-64")
+    assert card["config"]["size"] == 16 and card["before"][0]["images_seen"] == 32
+    pictures = load(f"flow-{name}-64", "cpu")(["a woman wearing a hat", "a wall"][name == "folder"], steps=1)
+    assert pictures.images.shape == (1, 3, 64, 64)
+    assert run("train", "flow", *words, "--images", 32, "--space", "pixels")[0] == 0
+    assert load(f"flow-{name}-64-pixels", "cpu")("a wall", steps=1).images.shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize("name", ["folder", "emoji_scenes"])
+def test_train_all_of_another_world_makes_a_large_generator_and_a_small_one(run, tiny, monkeypatch, name):
+    monkeypatch.setitem(flow.PRESETS, "full", {"depth": 3})
+    words = ["train", "all", "--world", name, "--images", 32, "--prompts", 0, "--out", "ours"]
+    words += ["--path", walls(tiny / "walls")] if name == "folder" else []
+    code, _, err = run(*words)
+    assert code == 0, err
+    measures = ["features-emoji", "judge-emoji"] if name == "emoji_scenes" else []  # nothing ships here
+    assert sorted(os.listdir("ours")) == sorted([f"autoencoder-{name}", f"flow-{name}", f"flow-{name}-full", *measures])
+    side, prompt = (32, "a wall") if name == "folder" else (64, "a large cat at night")
+    for kind, depth in ((f"flow-{name}-full", 3), (f"flow-{name}", 2)):
+        card = read_card(f"ours/{kind}")
+        assert card["config"]["depth"] == depth and card["images_seen"] == 32 and card["utilisation"] > 0
+        assert Path("ours", kind, "log.jsonl").is_file() and list(Path("ours", kind, "sheets").glob("*.png"))
+        assert load(f"ours/{kind}", "cpu")(prompt, steps=1).images.shape == (1, 3, side, side)
+    assert read_card(f"ours/flow-{name}")["command"].startswith(
+        f"python -m course_utils train flow --format int8 --world={name}"
+    )
+    small, full = (Path("ours", kind, "model.safetensors") for kind in (f"flow-{name}", f"flow-{name}-full"))
+    assert small.stat().st_size < full.stat().st_size
+    goes_on = [Path("ours", kind, "model.safetensors").read_bytes() for kind in os.listdir("ours")]
+    monkeypatch.setattr(store.Store, "make", lambda *_: pytest.fail("pictures are made again"))
+    assert run(*words)[0] == 0  # given again it trains nothing
+    assert goes_on == [Path("ours", kind, "model.safetensors").read_bytes() for kind in os.listdir("ours")]
 
 
 def test_minutes_become_a_goal_that_is_kept(run, tiny):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from small import FACES, celeba_folder
 from torchvision import datasets
 
 from course_utils.common import CourseError
@@ -112,48 +111,10 @@ def test_what_cannot_be_opened() -> None:
 
 # -------------------------------------------------------------------------------------------------------------- celeba
 
-FACES = 8  # of them 0-3 for training, 4-5 for validation, 6-7 for testing
-HATS, WOMEN_NOT_YOUNG = {1, 2, 3}, {0, 1, 3, 4}
-
 
 @pytest.fixture
 def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder like CelebA's, in the formats of its files, whose checksums torchvision now expects."""
-    folder = tmp_path / "celeba"
-    (folder / "img_align_celeba").mkdir(parents=True)
-    names = [f"{n + 1:06d}.jpg" for n in range(FACES)]
-    for n, name in enumerate(names):
-        pixels = np.full((218, 178, 3), 20 * n, np.uint8)
-        pixels[:35], pixels[-35:] = 255, 255  # what the crop takes away
-        Image.fromarray(pixels).save(folder / "img_align_celeba" / name, quality=95)
-    rows = []
-    for n, name in enumerate(names):
-        yes = {"Wearing_Hat": n in HATS, "Male": n not in WOMEN_NOT_YOUNG, "Young": n not in WOMEN_NOT_YOUNG}
-        yes |= {"Smiling": n == 3, "Attractive": True}
-        rows.append(f"{name} " + " ".join(" 1" if yes.get(attribute) else "-1" for attribute in celeba.ATTRIBUTES))
-    landmarks = " ".join(
-        f"{part}_{axis}" for part in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy"
-    )
-    table = {
-        "list_attr_celeba.txt": [str(FACES), " ".join(celeba.ATTRIBUTES) + " ", *rows],
-        "list_bbox_celeba.txt": [
-            str(FACES),
-            "image_id x_1 y_1 width height",
-            *(f"{x}    95  71 226 313" for x in names),
-        ],
-        "list_landmarks_align_celeba.txt": [str(FACES), landmarks, *(f"{x} " + "69  " * 10 for x in names)],
-        "identity_CelebA.txt": [f"{name} {2880 + n}" for n, name in enumerate(names)],
-        "list_eval_partition.txt": [f"{name} {(0, 0, 0, 0, 1, 1, 2, 2)[n]}" for n, name in enumerate(names)],
-    }
-    table["list_landmarks_align_celeba.txt"] = [line.rstrip() for line in table["list_landmarks_align_celeba.txt"]]
-    sums = {}
-    for name, lines in table.items():
-        (folder / name).write_text("\n".join(lines) + "\n", newline="\n")
-        sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
-    listed = [(number, sums.get(name, md5), name) for number, md5, name in datasets.CelebA.file_list]
-    monkeypatch.setattr(datasets.CelebA, "file_list", listed)
-    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    return folder
+    return celeba_folder(tmp_path, monkeypatch)
 
 
 def test_celeba_is_read_from_its_layout(faces: Path) -> None:

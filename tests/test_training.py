@@ -2,6 +2,8 @@
 
 import functools
 import hashlib
+import importlib.machinery
+import importlib.util
 import json
 import math
 import os
@@ -11,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -24,7 +27,9 @@ from course_utils.training import (
     ProgressBar,
     TensorBoard,
     TrainConfig,
+    WeightsAndBiases,
     ema_decay,
+    hardware,
     learning_rate,
     load_weights,
     train,
@@ -496,6 +501,50 @@ def test_progress_bar_and_tensorboard(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out.count("TensorBoard is not installed") == 1
     with pytest.raises(CourseError, match="needs a folder"):
         train(network(), square, sine, config(), callbacks=[TensorBoard()])
+
+
+def test_weights_and_biases(tmp_path, monkeypatch):
+    """A package of that name that writes down what it is told; the real one needs an account."""
+    told = []
+
+    class Run:
+        def log(self, line, step):
+            told.append((step, line["loss"]))
+
+        def finish(self):
+            told.append("finished")
+
+    fake = types.ModuleType("wandb")
+    fake.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
+    fake.init = lambda **given: told.append(given) or Run()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    result = train(network(), square, sine, config(), folder=tmp_path / "mine", callbacks=[WeightsAndBiases("course")])
+    assert told[0]["project"] == "course" and told[0]["id"] == "mine" and told[0]["config"]["images"] == 1600
+    assert told[1:-1] == [(line["images"], pytest.approx(line["loss"], rel=1e-5)) for line in result.history]
+    assert told[-1] == "finished"
+    monkeypatch.delitem(sys.modules, "wandb")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(CourseError, match="wandb is missing"):
+        WeightsAndBiases("course")
+
+
+def test_operations_are_counted_by_hand():
+    """Forward 2·n·a·b for each matrix; backward the same for its gradient, and again for that of its input, but not of the data."""
+    model = nn.Sequential(nn.Linear(2, 32), nn.GELU(), nn.Linear(32, 1))
+    assert hardware.operations(model, square, sine(0, 8, torch.Generator()), 8) == 2 * (2 * 64 + 3 * 32)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_hardware_is_logged_and_does_not_disturb(unbroken, monkeypatch):
+    monkeypatch.setattr(hardware, "ceiling", lambda device, bf16: 1e6)
+    watch = hardware.Hardware(noisy_square, noisy_sine, config())
+    result = train(network(), noisy_square, watch.batches, config(accumulate=2), callbacks=[watch])
+    assert_same(result, unbroken)
+    for line in result.history:
+        assert line["utilisation"] == pytest.approx(line["images_per_second"] * watch.operations / 1e6, rel=1e-4)
+        assert 0.01 < line["memory_gb"] < 100 and "watts" not in line
+    monkeypatch.undo()
+    assert 1e8 < hardware.ceiling(torch.device("cpu"), False) < 1e14
 
 
 @pytest.mark.parametrize(

@@ -186,3 +186,23 @@ def test_the_word_list_that_ships_is_the_grammars():
 
     shipped("flow-shapes")
     assert read_card("flow-shapes")["words"] == word_list()
+
+
+def test_int8_is_a_quarter_of_the_size_and_half_a_step_away(tmp_path):
+    torch.manual_seed(0)
+    filters = torch.randn(6, 4, 3, 3) * torch.tensor([1e-3, 1, 100, 0, 1, 1])[:, None, None, None]
+    parts = {
+        "part": {"filters": filters, "matrix": torch.randn(64, 64), "gain": torch.randn(8), "count": torch.tensor(7)}
+    }
+    for name, dtype in (("whole", torch.float32), ("small", torch.int8)):
+        save_weights(tmp_path / name, parts, {"kind": "test"}, dtype)
+    back = load_weights(tmp_path / "small").part("part")
+    assert back.keys() == parts["part"].keys() and back["count"] == 7
+    for key in ("filters", "matrix"):
+        true, found = parts["part"][key].flatten(1), back[key].flatten(1)
+        assert found.dtype == torch.float32
+        step = true.abs().amax(1, keepdim=True) / 127
+        assert ((found - true).abs() <= 0.75 * step).all()  # half a step, and a factor that is itself rounded
+    assert (back["filters"][3] == 0).all()
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("small", "whole")]
+    assert sizes[0] < 0.35 * sizes[1]

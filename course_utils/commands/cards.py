@@ -72,6 +72,16 @@ def mean(values: Sequence[float]) -> float | None:
     return round(sum(values) / len(values), 4) if values else None
 
 
+def hardware(history: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Utilisation and watts, means over a run, and the most memory: what `training.hardware` has logged."""
+    found = {key: [line[key] for line in history if line.get(key) is not None] for key in MEASURED}
+    memory = found.pop("memory_gb")
+    return {**{key: mean(values) for key, values in found.items()}, "peak_memory_gb": max(memory, default=None)}
+
+
+MEASURED = ("utilisation", "watts", "memory_gb")
+
+
 def thinned(history: list[dict[str, Any]], most: int = 30) -> list[dict[str, Any]]:
     """At most about `most` lines of a log, the last among them."""
     step = -(-len(history) // most)

@@ -176,9 +176,10 @@ def fidelity_result(args: argparse.Namespace, card: dict[str, Any]) -> dict[str,
     from course_utils.measure.quality import distances
     from course_utils.recipes.sources import about, opened, pictures
 
-    seen, kept = (opened(card["world"], split, args.path) for split in ("train", "test"))
-    here, *earlier = about(seen), *(stage.get("data") or "" for stage in card.get("before", []))
-    others = [data for data in earlier if f" pictures of {seen.name} (" in data and not data.startswith(here)]
+    generator = load(args.name, args.device)
+    seen, kept = (opened(card["world"], split, args.path, generator.side) for split in ("train", "test"))
+    here, *earlier = about(seen, generator.side), *(stage.get("data") or "" for stage in card.get("before", []))
+    others = [data for data in earlier if f" pictures of {seen.name}, " in data and not data.startswith(here)]
     if others or not card.get("data", "").startswith(here):
         raise CourseError(
             f"{args.name}, or what it was built on, was trained on other pictures than {args.path or seen.name} holds now, so that nobody "
@@ -187,10 +188,10 @@ def fidelity_result(args: argparse.Namespace, card: dict[str, Any]) -> dict[str,
     n = min(len(seen), len(kept), args.prompts)
     if n < LEAST:
         raise CourseError(f"A distance of {n} pictures tells nothing; ask for {LEAST} at least.")
-    generator, random = load(args.name, args.device), torch.Generator().manual_seed(args.seed)
+    random = torch.Generator().manual_seed(args.seed)
     ours, theirs = (torch.randperm(len(part), generator=random)[:n] for part in (seen, kept))
     drawn = generator(seen.said(ours.tolist(), ours.tolist()), seed=args.seed, steps=args.steps, guidance=args.guidance)
-    real, real2 = (pictures(part, rows) / 255 for part, rows in ((seen, ours), (kept, theirs)))
+    real, real2 = (pictures(part, rows, generator.side) / 255 for part, rows in ((seen, ours), (kept, theirs)))
     autoencoder = getattr(generator, "autoencoder", None)
     found, intervals = distances(Features.load(), drawn.images, real, real2, autoencoder)
     print(
@@ -223,7 +224,7 @@ def judge_result(args: argparse.Namespace) -> dict[str, Any]:
 
         test = judge.of.seeds["validation" if args.validation else "test"]
         many, each = (args.prompts, args.prompts) if args.quick else (2_000, 500)
-        sample = min(args.sample, 100)
+        sample = 100 if args.sample is None else min(args.sample, 100)
         found = {"certain": judge.certain, "judge_a": measure_reader(judge, many, each, test)}
         return (
             found if args.quick else {**found, "judge_b": measure_reader(judge_b(judge.of.name), sample, sample, test)}

@@ -12,6 +12,8 @@ EXAMPLES = """examples:
   python -m course_utils train autoencoder              pictures to latents and back
   python -m course_utils train flow --images 800_000    the text-to-image model in these latents
   python -m course_utils train flow --space pixels      the same without an autoencoder
+  python -m course_utils train all --world emoji_scenes --minutes 7 --out out    the large generator and its small sibling
+  torchrun --nproc-per-node 2 -m -- course_utils train flow       shared by two GPUs (or processes)
   python -m course_utils train autoencoder --world folder --path my_pictures     your own pictures: first to latents,
   python -m course_utils train flow --world folder --path my_pictures            then from your words to them
 A run that was stopped or killed goes on where it was when the same command is given again. The trained weights are
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     train_one.add_recipes(kinds)
-    line = "Everything that ships, from nothing: features, judge, autoencoder, the generator in latents and the one in pixels."
+    line = "All that a world needs, from nothing: for shapes features, judge, autoencoder and two generators; for others an autoencoder, a large generator and a small one."
     train_all.add_arguments(kinds.add_parser("all", help=line, description=line, allow_abbrev=False))
 
 

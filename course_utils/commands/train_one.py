@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import dataclasses
 import json
 import math
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from course_utils.commands.cards import command, machine, mean, stages, thinned
+from course_utils.commands.cards import command, hardware, machine, mean, stages, thinned
+from course_utils.commands.watch import Watch
 from course_utils.common import CourseError, atomic_path, check_writable, course_home, typed_path
 from course_utils.recipes import RECIPES, Recipe, module
 from course_utils.recipes.fingerprints import of_weights
-from course_utils.training import ProgressBar, State, TensorBoard, TrainConfig, train
+from course_utils.training import (
+    Callback,
+    ProgressBar,
+    State,
+    TensorBoard,
+    TrainConfig,
+    WeightsAndBiases,
+    distributed,
+    train,
+)
+from course_utils.training.hardware import Hardware
 from course_utils.training.lock import alone_in
-from course_utils.weights import load_weights, save_weights
+from course_utils.weights import FORMATS, load_weights, save_weights
 from course_utils.worlds.captioned import WORLDS
 
 OPTIONS = ("images", "batch_size", "accumulate", "learning_rate", "precision", "compile", "device", "seed")
@@ -34,8 +47,8 @@ def add_recipes(kinds: Any) -> None:
             module(name).add_arguments(one)
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """What every recipe understands."""
+def add_world(parser: argparse.ArgumentParser) -> None:
+    """The options --world and --path."""
     parser.add_argument(
         "--world",
         default="shapes",
@@ -44,6 +57,19 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         help=f"the pictures and captions: {', '.join(WORLDS)} (default: %(default)s)",
     )
     parser.add_argument("--path", type=typed_path, help="folder of the pictures, for a world that has one")
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """The option --split."""
+    parser.add_argument(
+        "--split", default="train", metavar="NAME", help="the part of the world to train on (default: %(default)s)"
+    )
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """What every recipe understands."""
+    add_world(parser)
+    add_split(parser)
     parser.add_argument("--images", type=int, metavar="N", help="stop after so many images (default: the recipe's)")
     parser.add_argument(
         "--minutes", type=float, metavar="M", help="instead: as many images as this machine computes in so many minutes"
@@ -64,10 +90,29 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--run", metavar="NAME", help="the run's folder in COURSE_HOME/runs (default: the weights' name)"
     )
     parser.add_argument("--out", type=typed_path, help="folder for the weights (default: COURSE_HOME/weights/NAME)")
+    parser.add_argument(
+        "--format", choices=[*FORMATS], default="bf16", help="how the weights are written (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--wandb",
+        metavar="PROJECT",
+        help="also send the log to this project of Weights & Biases, where it is installed",
+    )
 
 
 def train_one(args: argparse.Namespace, words: Sequence[str]) -> Path:
-    """Trains by one recipe; `words` are its options, for the card. Returns the folder of the weights."""
+    """Trains by one recipe; `words` are its options, for the card. Returns the folder of the weights.
+
+    Each of the processes that `torchrun` started comes through here; the first alone prints, and writes the weights.
+    """
+    with distributed.together(args.device or "auto"), contextlib.ExitStack() as stack:
+        if distributed.rank() > 0:
+            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+        return train_here(args, words)
+
+
+def train_here(args: argparse.Namespace, words: Sequence[str]) -> Path:
+    """What `train_one` does in each process."""
     check(args)
     for place in (course_home(), *([args.out] if args.out else [])):
         check_writable(place)
@@ -75,20 +120,23 @@ def train_one(args: argparse.Namespace, words: Sequence[str]) -> Path:
     given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
     config = dataclasses.replace(recipe.config, **given)
     folder = course_home() / "runs" / (args.run or recipe.name)
-    with alone_in(folder):
-        if args.restart:
+    first = distributed.rank() == 0
+    with alone_in(folder if first else None):
+        if args.restart and first:
             shutil.rmtree(folder / "snapshots", ignore_errors=True)
         if args.minutes is not None:
             config = dataclasses.replace(config, images=images_in(args.minutes, recipe, config, folder, args.restart))
     start = getattr(args, "init", None)
     init = load_weights(start, recipe.kind).part(recipe.kind) if start else None
+    machinery = Hardware(recipe.loss, recipe.batches, config)
+    boards: list[Callback] = [TensorBoard(), *([WeightsAndBiases(args.wandb)] if args.wandb else [])]
     result = train(
         recipe.model,
         recipe.loss,
-        recipe.batches,
+        machinery.batches,
         config,
         folder=folder,
-        callbacks=[*recipe.callbacks, Snapshots(recipe, config.images), TensorBoard(), ProgressBar()],
+        callbacks=[*recipe.callbacks, machinery, *watching(recipe, config, args), *boards, ProgressBar()],
         resume=not args.restart,
         init=init,
         about={**recipe.identity(), "init": of_weights(init) if init else None},
@@ -103,12 +151,16 @@ def train_one(args: argparse.Namespace, words: Sequence[str]) -> Path:
         "seconds": round(last["seconds"]),
         "images_per_second": round(last["images"] / last["seconds"], 1),
         "waiting_for_data": mean([line["waiting"] for line in result.history if "waiting" in line]),
+        **hardware(result.history),
         "machine": machine(),
         "before": stages(start) or [stage for name in recipe.built_on for stage in stages(name)],
         "loss": [{k: line[k] for k in ("images", "seconds", "loss")} for line in thinned(result.history)],
     }
-    out = save_weights(args.out or course_home() / "weights" / recipe.name, recipe.parts(result.ema_model), card)
-    print(f"wrote {out}")
+    out = args.out or course_home() / "weights" / recipe.name
+    if first:
+        save_weights(out, recipe.parts(result.ema_model), card, FORMATS[args.format])
+        print(f"wrote {out}")
+    distributed.wait_for_all()  # what is trained next may be built on it
     return out
 
 
@@ -140,13 +192,22 @@ def images_in(minutes: float, recipe: Recipe, config: TrainConfig, folder: Path,
     while seconds < 2:  # the second half counts: in the first, things warm up
         half *= 8
         trial = dataclasses.replace(config, images=2 * half, log_every_images=half)
-        rate = train(model, recipe.loss, recipe.batches, trial).history[-1]["images_per_second"]
+        rate = distributed.of_first(train(model, recipe.loss, recipe.batches, trial).history[-1]["images_per_second"])
         seconds = half / rate
     images = max(1, int(60 * minutes * rate / config.batch_size)) * config.batch_size
-    with atomic_path(path) as part:
-        part.write_text(json.dumps({"minutes": minutes, "images": images}), encoding="utf-8")
+    if distributed.rank() == 0:
+        with atomic_path(path) as part:
+            part.write_text(json.dumps({"minutes": minutes, "images": images}), encoding="utf-8")
     print(f"{rate:,.0f} images/s: {images:,} images in {minutes:g} minutes")
     return images
+
+
+def watching(recipe: Recipe, config: TrainConfig, args: argparse.Namespace) -> list[Callback]:
+    """What looks at a generator while it is trained."""
+    if recipe.kind != "flow":
+        return []
+    watch = [Watch(recipe, config.images, args.watch)] if args.watch else []
+    return [Snapshots(recipe, config.images), *watch]
 
 
 class Snapshots:
@@ -157,6 +218,6 @@ class Snapshots:
         self.every_images = max(1, images // 20)
 
     def __call__(self, state: State) -> None:
-        if self.recipe.kind == "flow" and state.folder is not None:
+        if state.folder is not None:
             card = {**self.recipe.card, "images_seen": state.images, "seconds": round(state.history[-1]["seconds"])}
             save_weights(state.folder / "snapshots" / f"{state.images:09d}", self.recipe.parts(state.ema_model), card)

@@ -69,6 +69,7 @@ class FlowGenerator(Generator):
         self.autoencoder = None
         if "autoencoder" in weights.card:
             self.autoencoder = build(weights, "autoencoder", weights.card["autoencoder"]).to(device)
+        self.side = self.model.config.size * (1 if self.autoencoder is None else 4)
         sampler = weights.card.get("sampler", {})
         self.steps, self.guidance = sampler.get("steps", 16), sampler.get("guidance", 2.0)
         self.solver = sampler.get("solver", "euler")
@@ -101,7 +102,9 @@ def load_autoencoder(name: str = "autoencoder-shapes") -> Autoencoder:
         config = weights.card.get("config" if weights.card.get("kind") == "autoencoder" else "autoencoder")
         if config is not None:
             return build(weights, "autoencoder", config)
+    of, _, size = world.partition("-")
+    options = ("" if of == "shapes" else f" --world {of}") + (f" --size {size}" if size else "")
     raise CourseError(
         f"There is no autoencoder called {name!r} and none in `flow-{world}`; train one first: "
-        "`python -m course_utils train autoencoder" + ("" if world == "shapes" else f" --world {world}") + "`."
+        f"`python -m course_utils train autoencoder{options}`."
     )

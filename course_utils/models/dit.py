@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,17 @@ class DiTConfig:
     @property
     def patches(self) -> int:
         return (self.size // self.patch) ** 2
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {},  # 3.6 M weights: what a laptop trains
+    "full": {  # 29 M: what a GPU is for
+        "width": 384,
+        "depth": 10,
+        "heads": 6,
+        "text": TextEncoderConfig(width=256, depth=6, heads=4),
+    },
+}
 
 
 class Block(nn.Module):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from course_utils.common import CourseError
 from course_utils.recipes.fingerprints import fingerprint, of_weights
 from course_utils.training import Callback, TrainConfig
+from course_utils.worlds.captioned import Captioned
 
 RECIPES = ("features", "judge", "autoencoder", "flow")
 
@@ -37,6 +38,7 @@ class Recipe:
     data: str = ""  # what its data are, with their fingerprints
     built_on: Sequence[str] = ()  # weights that it needs: their histories go into the card
     callbacks: Sequence[Callback] = ()
+    world: Captioned | None = None  # a generator's pictures and captions
 
     def parts(self, trained: nn.Module) -> dict[str, Mapping[str, Tensor]]:
         """What goes into the weights file."""

@@ -26,7 +26,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
     torch.manual_seed(0)
     model = Autoencoder().to(memory_format=torch.channels_last)
     world = sources.open_training(args)
-    store = Store(world, kept(args))
+    size = sources.size(args)
+    store = Store(world, kept(args), size=size)
 
     def batches(position: int, n: int, generator: torch.Generator) -> Tensor:
         return store(position, n, generator)["data"].contiguous(memory_format=torch.channels_last)
@@ -41,15 +42,15 @@ def recipe(args: argparse.Namespace) -> Recipe:
         log_every_images=3_200,
         compile=profile.pick(ci=False, laptop=False, gpu=True),
     )
-    card = {"kind": "autoencoder", "world": args.world, "config": dataclasses.asdict(model.config)}
+    card = {"kind": "autoencoder", "world": args.world, "size": size, "config": dataclasses.asdict(model.config)}
     return Recipe(
-        f"autoencoder-{args.world}",
+        f"autoencoder-{sources.title(args)}",
         "autoencoder",
         model,
         autoencoder_loss,
         batches,
         config,
         card,
-        data=f"{sources.about(world)}, {store.n:,} of them",
+        data=f"{sources.about(world, size)}, {store.n:,} of them",
         callbacks=[Waiting(store)],
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 from course_utils.measure.worlds import MEASURED
 from course_utils.models.features import FeatureNetwork, FeaturesConfig, barlow_twins_loss
 from course_utils.recipes import Recipe, only_in
-from course_utils.training import TrainConfig, choose_device
+from course_utils.training import TrainConfig, choose_device, distributed
 from course_utils.training.ahead import Ahead, Waiting, workers
 
 
@@ -30,7 +30,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
     torch.manual_seed(0)
     pixels = finish(prepare(0, 1), torch.Generator()).shape[-1]
     model = FeatureNetwork(FeaturesConfig(pixels=pixels)).to(memory_format=torch.channels_last)
-    batches = Ahead(prepare, finish, workers(choose_device(args.device or "auto")))
+    batches = Ahead(prepare, finish, workers(choose_device(args.device or "auto")), distributed.ranks())
     config = TrainConfig(
         images=100_000,
         batch_size=256,

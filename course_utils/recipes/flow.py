@@ -13,8 +13,7 @@ from course_utils import profile
 from course_utils.common import CourseError
 from course_utils.generators.flow import load_autoencoder
 from course_utils.language.tokenizer import Tokenizer
-from course_utils.models.dit import DiT, DiTConfig, drop_captions, flow_loss
-from course_utils.models.text_encoder import TextEncoderConfig
+from course_utils.models.dit import PRESETS, DiT, DiTConfig, drop_captions, flow_loss
 from course_utils.recipes import Recipe, sources
 from course_utils.recipes.store import Store, add_pictures, kept
 from course_utils.training import TrainConfig
@@ -31,8 +30,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--space", choices=["latents", "pixels"], default="latents", help="where the model works (default: %(default)s)"
     )
+    parser.add_argument(
+        "--patch",
+        type=int,
+        metavar="N",
+        help="side of a patch in pixels, with --space pixels: larger is faster (default: an eighth of the picture)",
+    )
+    parser.add_argument(
+        "--preset", choices=[*PRESETS], default="small", help="how large the model is (default: %(default)s)"
+    )
     add_pictures(parser)
+    parser.add_argument(
+        "--watch",
+        type=int,
+        default=16,
+        metavar="N",
+        help="draw N prompts twenty times in the run, and log what a judge says of them; 0: not at all (default: %(default)s)",
+    )
     parser.add_argument("--init", metavar="NAME", help="start from these weights of the same space")
+
+
+def patch_side(asked: int | None, size: int) -> int:
+    """The side of a patch in pixels; CourseError if patches do not fill the picture."""
+    patch = size // 8 if asked is None else asked
+    if patch < 1 or size % patch:
+        raise CourseError(f"--patch is {patch}; it must divide the {size} pixels of a side, such as {size // 8}.")
+    return patch
 
 
 def cut_captions(world: Captioned, tokenizer: Tokenizer) -> str:
@@ -52,8 +75,10 @@ def recipe(args: argparse.Namespace) -> Recipe:
     """The generator of a world."""
     latents = args.space == "latents"
     world = sources.open_training(args)
-    about = sources.about(world, captions=True)
-    net = load_autoencoder(f"autoencoder-{args.world}") if latents else None
+    size, title = sources.size(args), sources.title(args)
+    about = sources.about(world, size, captions=True)
+    # a generator that goes on draws in the latents that it knows: those of the autoencoder inside its weights
+    net = load_autoencoder(args.init or f"autoencoder-{title}") if latents else None
     if args.init:  # what the weights were trained with
         start = load_weights(args.init, "flow").card
         if start["space"] != args.space:
@@ -61,14 +86,18 @@ def recipe(args: argparse.Namespace) -> Recipe:
         tokenizer, config = Tokenizer(start["tokenizer"]), config_from(DiTConfig, start["config"])
     else:
         tokenizer = sources.tokenizer(world)
-        config = DiTConfig(text=TextEncoderConfig(vocabulary=len(tokenizer), longest=TOKENS))
+        config = DiTConfig(**PRESETS[args.preset])
+        text = dataclasses.replace(config.text, vocabulary=len(tokenizer), longest=TOKENS)
         if net is not None:
-            config = dataclasses.replace(config, channels=net.config.latent_channels)
+            config = dataclasses.replace(config, text=text, channels=net.config.latent_channels, size=size // 4)
         else:
-            config = dataclasses.replace(config, channels=3, size=32, patch=4, width=192, heads=6, predict="data")
+            patch = patch_side(args.patch, size)
+            config = dataclasses.replace(config, text=text, channels=3, size=size, patch=patch, predict="data")
+            if args.preset == "small":
+                config = dataclasses.replace(config, width=192, heads=6)
     if message := cut_captions(world, tokenizer):
         print(message)
-    store = Store(world, kept(args), encoder=net, tokenizer=tokenizer, longest=TOKENS)
+    store = Store(world, kept(args), size=size, encoder=net, tokenizer=tokenizer, longest=TOKENS)
 
     def batches(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         batch = store(position, n, generator)
@@ -98,9 +127,10 @@ def recipe(args: argparse.Namespace) -> Recipe:
     if net is not None:
         card["autoencoder"] = dataclasses.asdict(net.config)
         fixed["autoencoder"] = net.state_dict()
-        built_on.append(f"autoencoder-{args.world}")
+        built_on.append(f"autoencoder-{title}")
+    name = f"flow-{title}" + ("" if args.preset == "small" else f"-{args.preset}") + ("" if latents else "-pixels")
     return Recipe(
-        f"flow-{args.world}" if latents else f"flow-{args.world}-pixels",
+        name,
         "flow",
         DiT(config),
         flow_loss,
@@ -111,4 +141,5 @@ def recipe(args: argparse.Namespace) -> Recipe:
         data=f"{about}, {store.n:,} of them with {store.rows:,} captions",
         built_on=built_on,
         callbacks=[Waiting(store)],
+        world=world,
     )

@@ -12,7 +12,7 @@ from course_utils import profile
 from course_utils.measure import emoji_data, judge_data
 from course_utils.models.judge import JudgeConfig, JudgeNetwork, judge_loss
 from course_utils.recipes import Recipe, only_in
-from course_utils.training import TrainConfig, choose_device
+from course_utils.training import TrainConfig, choose_device, distributed
 from course_utils.training.ahead import Ahead, Waiting, workers
 from course_utils.worlds import scenes
 from course_utils.worlds.emoji_scenes import scenes as emoji
@@ -39,7 +39,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
     name, config, data = JUDGES[args.world]
     torch.manual_seed(0)
     model = JudgeNetwork(config).to(memory_format=torch.channels_last)
-    batches = Ahead(data, lambda prepared, _: prepared, workers(choose_device(args.device or "auto")))
+    made_by = workers(choose_device(args.device or "auto"))
+    batches = Ahead(data, lambda prepared, _: prepared, made_by, distributed.ranks())
     schedule = TrainConfig(
         images=profile.pick(ci=2_000, laptop=240_000, gpu=3_000_000),
         batch_size=profile.pick(ci=64, laptop=64, gpu=256),

@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 from course_utils import profile
 from course_utils.common import CourseError
 from course_utils.language.tokenizer import PAD, Tokenizer
-from course_utils.recipes.sources import pictures
+from course_utils.recipes.sources import add_size, pictures
+from course_utils.training import distributed
 from course_utils.training.ahead import Ahead, workers
 from course_utils.worlds.captioned import Captioned
 
@@ -21,7 +22,8 @@ CHUNK = 512  # pictures that are made at a time
 
 
 def add_pictures(parser: argparse.ArgumentParser) -> None:
-    """The option --pictures."""
+    """The options --pictures and --size."""
+    add_size(parser)
     parser.add_argument(
         "--pictures",
         type=int,
@@ -41,8 +43,8 @@ def kept(args: argparse.Namespace) -> int:
 class Store:
     """A `batches(position, n, generator)` for `train`: {"data": (n, C, S, S), and "tokens": (n, T), if there is a tokenizer}.
 
-    Keeps the first `keep` pictures of a world (all of them, if it has fewer) in 8 bits, or the latents that `encoder` makes of
-    them, and `keep` captions at least, of which each picture has equally many. All cores make them when the first batch is asked for;
+    Pictures have `size` x `size` pixels. Keeps the first `keep` pictures of a world (all of them, if it has fewer) in 8 bits, or the latents that `encoder` makes of
+    them, and `keep` captions at least, of which each picture has equally many. All cores make them when the first batch is asked for, or the device, in a world that draws there;
     `waited` counts those seconds. A batch is drawn from them by chance. `data` are in [-1, 1], or latents. On a CPU rows of tokens are as
     long as the longest of the batch; on a GPU always equally long, as compiled code wants it.
     """
@@ -52,11 +54,13 @@ class Store:
         world: Captioned,
         keep: int,
         *,
+        size: int,
         encoder: nn.Module | None = None,
         tokenizer: Tokenizer | None = None,
         longest: int = 0,
     ):
-        self.world, self.encoder, self.tokenizer, self.longest = world, encoder, tokenizer, longest
+        self.world, self.size, self.encoder = world, size, encoder
+        self.tokenizer, self.longest = tokenizer, longest
         self.n = min(world.n, keep)
         self.rows = self.n * math.ceil(keep / self.n) if tokenizer else self.n
         self.waited = 0.0
@@ -79,9 +83,11 @@ class Store:
         return batch
 
     def prepare(self, position: int, n: int) -> tuple[Tensor | None, Tensor | None]:
-        """What worker processes make: pictures, while there are any, and captions as tokens."""
+        """What worker processes make: pictures, while there are any (and if they make them), and captions as tokens."""
         rows = range(position, min(position + n, self.rows))
-        images = pictures(self.world, torch.tensor(rows[: self.n - position])) if position < self.n else None
+        images = None
+        if position < self.n and not self.world.draws_on_device:
+            images = pictures(self.world, torch.tensor(rows[: self.n - position]), self.size)
         if self.tokenizer is None:
             return images, None
         said = self.world.said([row % self.n for row in rows], rows)
@@ -94,8 +100,16 @@ class Store:
             self.encoder.to(device).eval()
         ahead = Ahead(self.prepare, lambda prepared, _: prepared, workers(device))
         data, tokens = [], []
-        for start in tqdm(range(0, self.rows, CHUNK), desc="making pictures", unit="batch", leave=False):
+        for start in tqdm(
+            range(0, self.rows, CHUNK),
+            desc="making pictures",
+            unit="batch",
+            leave=False,
+            disable=distributed.rank() > 0,
+        ):
             images, rows = ahead(start, CHUNK, torch.Generator(device))
+            if self.world.draws_on_device and start < self.n:
+                images = pictures(self.world, torch.arange(start, min(start + CHUNK, self.n), device=device), self.size)
             if images is not None:
                 images = images.to(device)
                 data.append(self.encoder.encode(unpacked(images)) if self.encoder else images)  # type: ignore[operator]

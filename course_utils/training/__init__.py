@@ -1,6 +1,6 @@
 """Training: one loop for all models, with EMA, schedules, exact resume and callbacks."""
 
-from course_utils.training.callbacks import Callback, ProgressBar, TensorBoard
+from course_utils.training.callbacks import Callback, ProgressBar, TensorBoard, WeightsAndBiases
 from course_utils.training.checkpoints import load_weights
 from course_utils.training.config import TrainConfig, choose_device
 from course_utils.training.loop import TrainResult, train
@@ -14,6 +14,7 @@ __all__ = [
     "TensorBoard",
     "TrainConfig",
     "TrainResult",
+    "WeightsAndBiases",
     "choose_device",
     "ema_decay",
     "learning_rate",

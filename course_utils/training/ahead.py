@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from course_utils.training import distributed
 from course_utils.training.state import State
 
 
@@ -30,8 +31,9 @@ class Ahead:
     """The `batches(position, n, generator)` of `train`, in two halves.
 
     prepare(position, n): what needs no GPU, a pure function; with `workers` > 0 so many forked processes compute it for the
-    batches to come. finish(prepared, generator): the rest, on the device of the generator. `waited` counts the seconds that
-    the second half waited for the first.
+    batches to come. finish(prepared, generator): the rest, on the device of the generator. `every`: which batches are asked
+    for, every one or, where so many ranks share a run, every second or third. `waited` counts the seconds that the second half
+    waited for the first.
     """
 
     def __init__(
@@ -39,8 +41,9 @@ class Ahead:
         prepare: Callable[[int, int], Any],
         finish: Callable[[Any, torch.Generator], Any],
         workers: int = 0,
+        every: int = 1,
     ):
-        self.prepare, self.finish, self.workers = prepare, finish, workers
+        self.prepare, self.finish, self.workers, self.every = prepare, finish, workers, every
         self.rows: Iterator[Any] = iter(())
         self.following = (-1, 0)  # the position and size that `rows` gives next
         self.waited = 0.0
@@ -51,12 +54,12 @@ class Ahead:
         began = time.monotonic()
         prepared = next(self.rows)
         self.waited += time.monotonic() - began
-        self.following = (position + n, n)
+        self.following = (position + n * self.every, n)
         return self.finish(prepared, generator)
 
     def start(self, position: int, n: int) -> Iterator[Any]:
         """The prepared halves from `position` on, without an end."""
-        rows = range(position, 1 << 60, n)
+        rows = range(position, 1 << 60, n * self.every)
         if self.workers == 0:
             return (self.prepare(at, n) for at in rows)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # each worker has one core
@@ -73,12 +76,12 @@ class Ahead:
 
 
 def workers(device: torch.device) -> int:
-    """How many processes make batches ahead: none beside a CPU, which computes itself; all cores but one beside a GPU.
+    """How many processes make batches ahead: none beside a CPU, which computes itself; all cores but one beside a GPU, shared by the ranks.
 
     None either where processes cannot be forked (Windows): what they make batches from need not be picklable.
     """
     able = device.type == "cuda" and "fork" in multiprocessing.get_all_start_methods()
-    return (os.cpu_count() or 1) - 1 if able else 0
+    return max(0, (os.cpu_count() or 1) // distributed.ranks() - 1) if able else 0
 
 
 class Waiting:

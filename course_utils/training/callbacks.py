@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any, Protocol
 
 from course_utils.common import CourseError
@@ -71,3 +72,35 @@ class TensorBoard:
             if name != "images" and value is not None:
                 self.writer.add_scalar(name, value, global_step=state.images)
         self.writer.flush()
+
+
+class WeightsAndBiases:
+    """Sends every number of the log to a project of Weights & Biases; without an account `WANDB_MODE=offline` keeps them here.
+
+    The run there has the name of the run's folder, and goes on with it. Raises CourseError if the package is not installed.
+    """
+
+    every_images = 0
+    run: Any = None
+
+    def __init__(self, project: str):
+        self.project = project
+        if importlib.util.find_spec("wandb") is None:
+            raise CourseError(
+                "The package wandb is missing; `pip install wandb`, or leave out --wandb: TensorBoard does without."
+            )
+
+    def __call__(self, state: State) -> None:
+        import wandb
+
+        if state.folder is None:
+            raise CourseError("Weights & Biases needs a folder to write to; give train(…, folder=…).")
+        if self.run is None:
+            name = state.folder.name
+            self.run = wandb.init(
+                project=self.project, id=name, name=name, resume="allow", dir=str(state.folder), config=state.settings
+            )
+        self.run.log({k: v for k, v in state.history[-1].items() if v is not None}, step=state.images)
+        if state.images >= state.config.images:
+            self.run.finish()
+            self.run = None

@@ -54,6 +54,15 @@ class TrainConfig:
         if not 0 <= self.decay_fraction <= 1:
             raise CourseError(f"TrainConfig.decay_fraction is {self.decay_fraction}; it must lie between 0 and 1.")
 
+    def part(self, ranks: int) -> int:
+        """How many images are computed at a time when so many processes share a batch. CourseError if they cannot evenly."""
+        if self.batch_size % (self.accumulate * ranks):
+            raise CourseError(
+                f"A batch of {self.batch_size} cannot be shared evenly by {ranks} processes with {self.accumulate} part(s) each; "
+                "choose a `batch_size` that both divide."
+            )
+        return self.batch_size // (self.accumulate * ranks)
+
 
 def choose_device(name: str) -> torch.device:
     """The device that "auto" or a torch name such as "cuda" or "cpu" stands for; CourseError if there is none such."""

@@ -1,9 +1,10 @@
-"""The training loop of the course: the same for every model, on one CPU core or one GPU.
+"""The training loop of the course: the same for every model, on one CPU core, one GPU, or several (`training/distributed.py`).
 
 **Exact resume.** Three rules make a run that was killed and resumed equal to one that was not, bit for bit on one CPU thread:
 1. Data has no state. `batches(position, n, generator)` is a pure function: images `position` to `position + n` of an endless
    row, with a generator that is seeded from (seed, position) before each call for whatever else it draws.
-2. Dropout and the noise in losses come from torch's global generators, seeded here and stored in checkpoints.
+2. Dropout and the noise in losses come from torch's global generators, seeded here and stored in checkpoints. Where a batch is
+   computed in parts they are seeded anew for each, from (seed, position): a part is the same whichever process computes it.
 3. Callbacks cannot disturb: the generators are put back after them.
 """
 
@@ -24,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.common import CourseError, typed_path
-from course_utils.counters import batch_seed
-from course_utils.training import checkpoints
+from course_utils.counters import batch_seed, noise_seed
+from course_utils.training import checkpoints, distributed
 from course_utils.training.callbacks import Callback
 from course_utils.training.config import TrainConfig, choose_device, use_bf16
 from course_utils.training.ema import Ema
@@ -62,7 +63,8 @@ def train(
 
     `batches(position, n, generator)` gives a batch of n images (see the top of this file): a tensor, or tuples, lists and
     dicts of them. It is moved to the device; what is made there (`generator.device`) need not be moved. `details` are
-    further scalars for the log. Both are called for n = batch_size / accumulate images at a time.
+    further scalars for the log. Both are called for n = batch_size / accumulate images at a time, or as many times fewer as
+    there are ranks (`distributed.together`): R ranks do what one process does with `accumulate` R times as large.
 
     With a `folder`, checkpoints and `log.jsonl` (a line each `log_every_images`) go there, and a run that stopped goes on
     from its newest checkpoint; `resume=False` deletes them and starts again. `init` is a state dict to start from, with a
@@ -78,23 +80,27 @@ def train(
     model.to(device).train()
     if init is not None:
         load_into(model, init, "The state dict given as `init`")
+    distributed.share_weights(model)
     ema = Ema(model, config.ema_half_life_images)
     optimiser = make_optimiser(model, config)
     # It scales by 1, which is nothing: it is here to leave out steps whose gradient is not finite. With a fused optimiser the
     # device decides that by itself, and the CPU need not wait to hear of it.
     scaler = torch.amp.GradScaler(device.type, init_scale=1.0)
-    settings = json.loads(json.dumps({**dataclasses.asdict(config), **(about or {})}))
+    rank, ranks = distributed.rank(), distributed.ranks()
+    part_size, n_parts = config.part(ranks), config.accumulate * ranks
+    settings = json.loads(json.dumps({**dataclasses.asdict(config), "accumulate": n_parts, **(about or {})}))
     place = typed_path(folder) if folder is not None else None
     state = State(model, ema.model, optimiser, config, place, settings, device)
     if config.compile:  # one graph of kernels a step, where the GPU need not keep gradients from part to part
         graphs = device.type == "cuda" and config.accumulate == 1
         loss = torch.compile(loss, mode="reduce-overhead" if graphs else "default")
     generator = torch.Generator(device)
-    part_size = config.batch_size // config.accumulate
+    trained = [p for p in model.parameters() if p.requires_grad]
+    statistics = [b for name, b in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
     rows: list[Tensor] = []  # one a step; they stay on the device until a log line or a checkpoint needs them
     clock = time.monotonic
 
-    with alone_in(place), catch_signals() as signals:
+    with alone_in(place if rank == 0 else None), catch_signals() as signals:
         if place is not None:
             restore(state, resume)
         started = clock() - state.seconds
@@ -103,15 +109,20 @@ def train(
         while state.images < config.images:
             optimiser.zero_grad()
             parts = []
-            for position in range(state.images, state.images + config.batch_size, part_size):
+            following = state.images + config.batch_size
+            for position in range(state.images + rank * part_size, following, ranks * part_size):
                 generator.manual_seed(batch_seed(config.seed, position))
+                if n_parts > 1:
+                    torch.manual_seed(noise_seed(config.seed, position))
                 batch = move(batches(position, part_size, generator), device)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     value, details = loss(model, batch)
                 scaler.scale(value / config.accumulate).backward()
                 parts.append([torch.as_tensor(v, device=device).detach().float() for v in (value, *details.values())])
             means = torch.stack([torch.stack(part) for part in parts]).mean(0)
-            norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+            gradients = [p.grad for p in trained if p.grad is not None]
+            distributed.average([*gradients, *statistics, means])
+            norm = nn.utils.get_total_norm(gradients)
             good = means[0].isfinite() & norm.isfinite()
             # A norm that is no number makes every gradient so, by which the scaler knows a step to leave out.
             nn.utils.clip_grads_with_norm_(model.parameters(), config.clip, torch.where(good, norm, torch.nan))
@@ -121,11 +132,11 @@ def train(
                 group["lr"] = learning_rate(config, state.images + config.batch_size / 2)
             scaler.step(optimiser)
             scaler.update(1.0)
-            state.images += config.batch_size
+            state.images = following
             state.step += 1
             ema.update(state.images, config.batch_size, good)
 
-            finished, stopping = state.images >= config.images, bool(signals)
+            finished, stopping = state.images >= config.images, distributed.any_rank(bool(signals))
             if finished or crossed(config.log_every_images, state.images, config.batch_size):
                 take_stock(state, rows)
                 state.seconds = clock() - started
@@ -145,7 +156,7 @@ def train(
                 kept = f"It is saved in {state.folder}; the same command goes on from there."
                 lost = "Nothing is saved, for want of a folder."
                 raise CourseError(
-                    f"Stopped by {signals[0]} after {state.images} images. {kept if state.folder else lost}"
+                    f"Stopped by {(signals or ['another rank'])[0]} after {state.images} images. {kept if state.folder else lost}"
                 )
     return TrainResult(model.eval(), ema.model, state.history)
 

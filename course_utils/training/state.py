@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.common import CourseError, atomic_path, cannot_write
-from course_utils.training import checkpoints
+from course_utils.training import checkpoints, distributed
 from course_utils.training.callbacks import Callback
 from course_utils.training.config import MAY_CHANGE, TrainConfig
 
@@ -87,7 +87,7 @@ def write_log(state: State, names: Sequence[str], rate: float, callbacks: Sequen
     }
     state.history.append(line)
     random_states = checkpoints.random_states(state.device)
-    for callback in callbacks:
+    for callback in callbacks if distributed.rank() == 0 else ():
         every = callback.every_images
         if not every or state.images // every > before // every or state.images >= state.config.images:
             line |= callback(state) or {}
@@ -96,7 +96,7 @@ def write_log(state: State, names: Sequence[str], rate: float, callbacks: Sequen
     for name, value in line.items():
         if isinstance(value, float):
             line[name] = float(f"{value:.6g}") if math.isfinite(value) else None  # JSON has no NaN
-    if state.folder is not None:
+    if state.folder is not None and distributed.rank() == 0:
         try:
             state.folder.mkdir(parents=True, exist_ok=True)
             with (state.folder / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -106,8 +106,10 @@ def write_log(state: State, names: Sequence[str], rate: float, callbacks: Sequen
 
 
 def save(state: State) -> None:
-    """Writes a checkpoint of everything that the rest of the run depends on."""
+    """Writes a checkpoint of everything that the rest of the run depends on; all ranks have the same, and rank 0 writes it."""
     assert state.folder is not None
+    if distributed.rank() > 0:
+        return
     contents = {
         "settings": state.settings,
         "progress": state.progress(),
@@ -122,9 +124,10 @@ def save(state: State) -> None:
 def restore(state: State, resume: bool) -> None:
     """Brings a run back to its newest checkpoint, if it has one, and cuts the log there. CourseError if it does not fit."""
     assert state.folder is not None
-    if not resume:
+    if not resume and distributed.rank() == 0:
         for path in state.folder.glob(checkpoints.PATTERN):
             path.unlink()
+    distributed.wait_for_all()
     saved = checkpoints.newest(state.folder)
     if saved is not None:
         for name in sorted(state.settings.keys() | saved["settings"].keys()):
@@ -141,7 +144,7 @@ def restore(state: State, resume: bool) -> None:
         for name, value in saved["progress"].items():
             setattr(state, name, value)
     log = state.folder / "log.jsonl"
-    if state.history or log.exists():
+    if distributed.rank() == 0 and (state.history or log.exists()):
         with atomic_path(log) as part:
             part.write_text("".join(json.dumps(line) + "\n" for line in state.history), encoding="utf-8")
 

@@ -55,6 +55,7 @@ class Captioned:
     labels: Tensor | None = None
     report: str = ""
     endless: ClassVar[bool] = False  # pictures are made when they are asked for, and there is no last one
+    draws_on_device: ClassVar[bool] = False  # `read` makes pictures on the device where the numbers lie
 
     def __len__(self) -> int:
         return self.n

@@ -15,7 +15,13 @@ from course_utils.worlds.emoji_scenes.render import render
 from course_utils.worlds.emoji_scenes.scenes import SEEDS, Scenes, scenes_at
 from course_utils.worlds.emoji_scenes.words import word_list
 
-SPLITS = {"train": ("train", "train"), "validation": ("validation", "all"), "test": ("test", "all")}
+# name: (seed, what is shown, how many things in a scene; None: one to three)
+SPLITS: dict[str, tuple[str, str, int | None]] = {
+    "train": ("train", "train", None),
+    "train_one": ("train", "train", 1),
+    "validation": ("validation", "all", None),
+    "test": ("test", "all", None),
+}
 WORDINGS = 8  # of a scene that `captions` gives in each language; there are many more
 
 
@@ -24,6 +30,7 @@ class EmojiScenes(Captioned):
     """Captions of scenes have no end; `training_caption` makes those that generators are trained on."""
 
     endless = True
+    draws_on_device = True
 
     def said(self, numbers: Sequence[int], seeds: Sequence[int]) -> list[str]:
         found = zip(drawn(self.split, numbers).scenes, seeds, strict=True)
@@ -35,8 +42,8 @@ class EmojiScenes(Captioned):
 
 def drawn(split: str, numbers: Sequence[int] | Tensor) -> Scenes:
     """The scenes with these numbers of a split."""
-    seed, kind = SPLITS[split]
-    return scenes_at(SEEDS[seed], torch.as_tensor(numbers).cpu().numpy(), split=kind)
+    seed, kind, count = SPLITS[split]
+    return scenes_at(SEEDS[seed], torch.as_tensor(numbers).cpu().numpy(), things=count, split=kind)
 
 
 def open_world(name: str, split: str, size: int = 64) -> Captioned:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from course_utils.counters import Dice
 from course_utils.language.words import language_of, nearest_word, normalise, split_words
 from course_utils.worlds.captions import LONGEST, CaptionError, UnknownWords
 from course_utils.worlds.emoji_scenes.meaning import Parts, canonical, random_parts, restrict
@@ -21,7 +22,7 @@ from course_utils.worlds.emoji_scenes.words import (
     LEXICON,
     word_list,
 )
-from course_utils.worlds.sentences import Dice, Plain
+from course_utils.worlds.sentences import Plain
 
 EXAMPLES = {"en": '"a cat under a tree at night"', "zh": '"夜里，一只猫在一棵树下面"'}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import permutations
 
+from course_utils.counters import Dice
 from course_utils.worlds.emoji_scenes.scenes import RELATIONS, Scene, Thing
-from course_utils.worlds.sentences import Dice
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from course_utils.counters import Draws
 from course_utils.worlds.emoji_scenes.words import GROUNDS, HELD_OUT_BACKGROUNDS, HELD_OUT_PAIRS, NOUNS
-from course_utils.worlds.scenes import PLACES, UNIT, _Draws, _positions, place_of, relation_of
+from course_utils.worlds.scenes import PLACES, UNIT, _positions, place_of, relation_of
 
 SIZES = ("small", "large")
 NAMES = tuple(NOUNS)
@@ -126,7 +127,7 @@ def scenes_at(seed: int, numbers: NDArray, *, things: int | None = None, split: 
         raise ValueError(
             f'things={things!r}, split={split!r}: expected 1, 2, 3 or None and "all", "train" or "held_out".'
         )
-    draw, n = _Draws(seed, numbers.astype(np.uint64)), len(numbers)
+    draw, n = Draws(seed, numbers.astype(np.uint64)), len(numbers)
     part = draw.below(20)
     count = np.full(n, things) if things else 1 + (part >= 8) + (part >= 17).astype(np.int64)
     size, noun, background, axis = _words(draw, count)
@@ -154,7 +155,7 @@ def scenes_at(seed: int, numbers: NDArray, *, things: int | None = None, split: 
 
 def fitting(partial: Scene, seed: int, n: int) -> Scenes:
     """n scenes that fit a (partial) scene: what it says is kept, everything else is drawn anew for each."""
-    draw, things = _Draws(seed, np.arange(n, dtype=np.uint64)), partial.things
+    draw, things = Draws(seed, np.arange(n, dtype=np.uint64)), partial.things
     size, noun = np.full((n, 3), -1), np.full((n, 3), -1)
     for j, thing in enumerate(things):
         free = draw.below(2)
@@ -173,7 +174,7 @@ def fitting(partial: Scene, seed: int, n: int) -> Scenes:
     return _draw_the_rest(draw, np.full(n, len(things)), size, noun, background, place, axis)
 
 
-def _words(draw: _Draws, count: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def _words(draw: Draws, count: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """What words can name of scenes: sizes and nouns (N, 3), backgrounds (N,), axes of the relation (N,)."""
     size, noun = (np.stack([draw.below(k) for _ in range(3)], 1) for k in (len(SIZES), len(NAMES)))
     alike = draw.below(15)
@@ -202,7 +203,7 @@ def held_out(count: NDArray, noun: NDArray, background: NDArray, axis: NDArray) 
 
 
 def _draw_the_rest(
-    draw: _Draws, count: NDArray, size: NDArray, noun: NDArray, background: NDArray, place: NDArray, axis: NDArray
+    draw: Draws, count: NDArray, size: NDArray, noun: NDArray, background: NDArray, place: NDArray, axis: NDArray
 ) -> Scenes:
     """Completes scenes whose words are fixed: draws what words cannot name."""
     low, width = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from course_utils.counters import Dice
 from course_utils.worlds.emoji_scenes.scenes import Scene, Thing
 from course_utils.worlds.emoji_scenes.words import (
     COUNTS,
@@ -18,7 +19,7 @@ from course_utils.worlds.emoji_scenes.words import (
     SIZES,
     plural,
 )
-from course_utils.worlds.sentences import Dice, article, groups
+from course_utils.worlds.sentences import article, groups
 
 # On which side of the second thing the first lies → the relation, and whether the two are swapped for it.
 SIDES_OF = {
