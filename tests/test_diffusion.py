@@ -151,8 +151,8 @@ def test_a_learned_velocity_comes_near_the_exact_one() -> None:
 
 
 def test_the_u_net_answers_with_pictures_and_starts_at_zero() -> None:
-    net = UNet(UNetConfig(channels=3, widths=(8, 16, 24)))
-    x, t = torch.randn(2, 3, 16, 16), torch.tensor([0.1, 0.8])
+    net = UNet(UNetConfig(channels=3, widths=(8, 16, 24))).double()
+    x, t = normal(2, 3, 16, 16), torch.tensor([0.1, 0.8]).double()
     assert net(x, t).shape == x.shape and not net(x, t).any()
     torch.nn.init.normal_(net.last.weight)
     both = net(x, t)
