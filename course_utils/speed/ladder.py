@@ -9,7 +9,7 @@ import copy
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -104,13 +104,17 @@ def extrapolate(one: Costs, two: Costs, batch: int) -> Costs:
     )
 
 
-def prepare_all(base: Generator, rungs: Sequence[Rung], skip: Sequence[str] = ()) -> list[Climber]:
-    """All rungs, those that fail with their reason. The steps of a control are those that cost the same as what it controls."""
+def prepare_all(base: Generator, rungs: Sequence[Rung], skip: Mapping[str, str] | None = None) -> list[Climber]:
+    """All rungs, those that fail with their reason. The steps of a control are those that cost the same as what it controls.
+
+    skip: changes that are not tried, and why.
+    """
     found: dict[str, Climber] = {}
     for rung in rungs:
         try:
-            if any(name in skip for name in rung.changes):
-                raise CourseError("It was left out of this run.")
+            for name in rung.changes:
+                if skip and name in skip:
+                    raise CourseError(skip[name])
             steps = rung.steps
             if rung.control:
                 other = found[rung.control]
@@ -133,14 +137,16 @@ def sentence(error: Exception) -> str:
     return " ".join(f"{'' if isinstance(error, CourseError) else type(error).__name__ + ': '}{error}".split())[:200]
 
 
-def refuse_slow_bf16(climbers: Sequence[Climber], machine: dict[str, Any]) -> None:
-    """Fails the rungs in bf16 where the machine only emulates it: they would take hours, and the ceiling says all there is to say."""
+def emulated(machine: dict[str, Any]) -> dict[str, str]:
+    """The changes to bf16, where the machine only emulates it, and why not to wait for them: the ceiling says all there is to say."""
     gemm = machine["gemm"]
     if gemm["bf16"] >= gemm["fp32"] / 4:
-        return
-    for climber in climbers:
-        if climber.reason is None and any("bf16" in name for name in climber.rung.changes):
-            climber.reason = f"This machine multiplies {gemm['bf16'] / 1e9:.2g} billion times a second in bf16 and {gemm['fp32'] / 1e9:.3g} in fp32."
+        return {}
+    why = (
+        f"This machine has no unit for bf16: {gemm['bf16'] / 1e9:.2g} billion operations a second in products of matrices, and "
+        f"{gemm['fp32'] / 1e9:.3g} in fp32."
+    )
+    return {name: why for name in CHANGES if "bf16" in name}
 
 
 def check_equal(climbers: Sequence[Climber], batch: int = 2) -> None:
@@ -159,22 +165,29 @@ def check_equal(climbers: Sequence[Climber], batch: int = 2) -> None:
 
 
 def clock(climbers: Sequence[Climber], batches: Sequence[int], rounds: int, device: str) -> None:
-    """Times all rungs at each batch in interleaved rounds. What the first call takes beyond a later one is the price of compiling."""
+    """Times all rungs at each batch in interleaved rounds; large batches on a CPU in fewer of them, as they last long.
+
+    What the first call takes beyond a later one is the price of compiling.
+    """
     for batch in batches:
         for climber in climbers:
             if climber.reason is not None:
                 continue
             try:
-                first, later = (milliseconds(partial(climber.call, batch), device) for _ in range(2))
+                first = milliseconds(partial(climber.call, batch), device)
                 if any(name in FUSED for name in climber.rung.changes):
+                    later = milliseconds(partial(climber.call, batch), device)
                     climber.compile_seconds += max(0.0, first - later) / 1000
-                climber.peak = max(climber.peak, peak_bytes(climber, batch, device)) if batch == 1 else climber.peak
+                if batch == 1:
+                    climber.peak = peak_bytes(climber, batch, device)
             except Exception as error:
                 climber.reason = sentence(error)
         able = {climber.rung.name: climber for climber in climbers if climber.reason is None}
         calls = {name: partial(climber.call, batch) for name, climber in able.items()}
-        for name, times in interleaved(calls, rounds, 0, device).items():
+        fewer = min(rounds, 3) if device == "cpu" and batch > 8 else rounds
+        for name, times in interleaved(calls, fewer, 0, device).items():
             able[name].times[batch] = times
+        say(f"timed at batch {batch}")
 
 
 def peak_bytes(climber: Climber, batch: int, device: str) -> int:
@@ -380,7 +393,7 @@ def climb(
     rounds: int = 5,
     readers: Readers | None = None,
     asked: Asked | None = None,
-    skip: Sequence[str] = (),
+    skip: Mapping[str, str] | None = None,
     until: float = float("inf"),
 ) -> list[dict[str, Any]]:
     """All rows of a ladder: costs, equality, times, quality; the last as long as the clock (`time.monotonic`) is before `until`.
@@ -390,13 +403,11 @@ def climb(
     device = base.device.type
     batches = batches or BATCHES[device]
     with threads(1) if device == "cpu" else threads(core_count()):
-        climbers = prepare_all(base, rungs, skip)
-        refuse_slow_bf16(climbers, machine)
+        climbers = prepare_all(base, rungs, {**emulated(machine), **(skip or {})})
         say(f"{len(climbers)} rungs are prepared")
         check_equal(climbers)
         say("their pictures are compared")
         clock(climbers, batches, rounds, device)
-        say("they are timed")
         for climber in climbers:
             if climber.reason is None and readers is not None and asked is not None and time.monotonic() < until:
                 look(climber, asked, readers)
