@@ -38,6 +38,7 @@ FIELDS = (
     "factor fewer_operations faster_operations reason"
 ).split()
 BATCHES = {"cpu": (1, 32), "cuda": (1, 32, 64, 1024, 4096)}
+LARGE = 16  # pictures: on a CPU such a batch lasts seconds
 TIMED = "a small red circle above a large blue square"  # what is drawn for the clock
 DRAWN_AT_ONCE = 32
 MIB = 2**20
@@ -174,17 +175,18 @@ def clock(climbers: Sequence[Climber], batches: Sequence[int], rounds: int, devi
             if climber.reason is not None:
                 continue
             try:
-                first = milliseconds(partial(climber.call, batch), device)
                 if any(name in FUSED for name in climber.rung.changes):
-                    later = milliseconds(partial(climber.call, batch), device)
+                    first, later = (milliseconds(partial(climber.call, batch), device) for _ in range(2))
                     climber.compile_seconds += max(0.0, first - later) / 1000
+                elif device == "cuda" or batch < LARGE:
+                    climber.call(batch)  # warm-up
                 if batch == 1:
                     climber.peak = peak_bytes(climber, batch, device)
             except Exception as error:
                 climber.reason = sentence(error)
         able = {climber.rung.name: climber for climber in climbers if climber.reason is None}
         calls = {name: partial(climber.call, batch) for name, climber in able.items()}
-        fewer = min(rounds, 3) if device == "cpu" and batch > 8 else rounds
+        fewer = min(rounds, 3) if device == "cpu" and batch >= LARGE else rounds
         for name, times in interleaved(calls, fewer, 0, device).items():
             able[name].times[batch] = times
         say(f"timed at batch {batch}")
