@@ -75,8 +75,8 @@ def prepare(base: Generator, rung: Rung, steps: int | None = None) -> Climber:
     for name in rung.changes:
         if name not in FUSED:
             climber.generator = CHANGES[name](climber.generator)
-    one, two = (count(lambda batch=batch: plain_draw(climber, batch)) for batch in (1, 2))
-    climber.costs = lambda batch: extrapolate(one, two, batch)
+    one, two = (count(partial(plain_draw, climber, batch)) for batch in (1, 2))
+    climber.costs = partial(extrapolate, one, two)
     passes: list[int] = []
     hook = climber.generator.model.register_forward_pre_hook(lambda _, inputs: passes.append(len(inputs[0])))
     plain_draw(climber, 1)
@@ -276,7 +276,7 @@ def compare(mine: dict[str, Any], start: dict[str, Any], asked: Asked) -> dict[s
     }
     fidelity = lambda one, index: frechet_distance(one["features"][index], asked.real)  # noqa: E731
     diversity = lambda one, index: float(one["diversity"][index].mean() / real[index].mean())  # noqa: E731
-    intervals = {"accuracy": wilson(sum(mine["right"]), n)}
+    intervals: dict[str, Sequence[float]] = {"accuracy": wilson(sum(mine["right"]), n)}
     intervals["fidelity"] = bootstrap(lambda i: fidelity(mine, i), n, 40, centre=found["fidelity"])
     intervals["diversity"] = bootstrap(lambda i: diversity(mine, i), len(real), 400)
     intervals["accuracy_difference"] = paired_bootstrap(mine["right"], start["right"])
@@ -338,7 +338,7 @@ def row(
         return found
     assert climber.costs is not None and start.costs is not None
     per_picture = {batch: statistics.median(times) / batch for batch, times in climber.times.items()}
-    intervals = {
+    intervals: dict[str, Sequence[float]] = {
         f"ms_batch{batch}": [v / batch for v in spread(times)[1:]]
         for batch, times in climber.times.items()
         if batch in (1, 32)

@@ -75,7 +75,7 @@ def inside(generator: FlowGenerator, context: Callable[[], contextlib.AbstractCo
         with context():
             return draw(*args)
 
-    generator.draw = drawn  # type: ignore[method-assign]
+    generator.draw = drawn  # type: ignore[method-assign, assignment]
     return generator
 
 
