@@ -66,7 +66,7 @@ def roofline(
     line = np.geomspace(min(min(xs), peak / bandwidth) / 2, max(max(xs), peak / bandwidth) * 2, 100)
     axes.plot(line, np.minimum(line * bandwidth, peak) / 1e9, color=INK, label="the roof")
     for number, (name, (x, y)) in enumerate(points.items()):
-        axes.plot(x, y / 1e9, "os^Dv<>PX*"[number % 10], color=f"C{number % 8}", label=name, ms=7)
+        axes.plot(x, y / 1e9, "os^Dv<>PX*hd"[number % 12], color=f"C{number % 8}", label=name, ms=7)
     axes.set(xscale="log", yscale="log", xlabel="operations for each byte", ylabel="billion operations a second")
     axes.legend(fontsize=8, loc="lower right")
     axes.set_title(title, wrap=True)
