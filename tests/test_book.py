@@ -115,6 +115,31 @@ def test_results_on_the_page_are_those_of_the_files(book: Path) -> None:
         assert f"{quality[name]:.1%}" in page and f"{low:.1%} to {high:.1%}" in page
 
 
+def test_the_ladder_is_written_from_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "BOOK", tmp_path)
+    (tmp_path / "results").mkdir()
+    assert "make bench" in build.ladder_table(tmp_path / "results")
+    numbers = (
+        "ms_batch1",
+        "ms_batch32",
+        "peak_mb",
+        "evaluations",
+        "gflop",
+        "accuracy",
+        "fidelity",
+        "diversity",
+        "factor",
+    )
+    numbers += ("fewer_operations", "faster_operations")
+    about = {"steps": 8, "machine": "a machine", "date": "2026-01-01", "versions": {"torch": "2"}, "reason": None}
+    fast = {"rung": "naive", "start": True, "intervals": {"accuracy": [0.1, 0.9]}, **dict.fromkeys(numbers, 1), **about}
+    slow = {"rung": "odd", "start": False, "intervals": {}, **dict.fromkeys(numbers), **about, "reason": "It broke."}
+    (tmp_path / "results" / "ladder-cpu.json").write_text(json.dumps([fast, slow]), encoding="utf-8")
+    text = build.ladder_table(tmp_path / "results")
+    assert "| **naive** | 8 |" in text and "100.0 [10.0, 90.0]" in text and "- odd: It broke." in text
+    assert "2026-01-01: a machine, torch 2" in text and (tmp_path / "results" / "ladder-cpu.png").is_file()
+
+
 def test_the_bibliography_has_the_papers_that_the_lessons_cite() -> None:
     entries = (BOOK / "references.bib").read_text(encoding="utf-8")
     cited = {number for path in LESSONS for number in re.findall(r"arxiv\.org/abs/([\d.]+\d)", path.read_text("utf-8"))}

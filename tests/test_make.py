@@ -189,6 +189,11 @@ def test_weights_are_trained_into_the_build_folder_in_the_minutes_given(make: Ma
     assert make.calls()[-1] == ["-m", "course_utils", "train", "all", "--minutes", "9", "--out", "_build/weights"]
 
 
+def test_bench_runs_the_bench(make: Make) -> None:
+    make("bench")
+    assert make.calls()[-1] == ["-m", "course_utils", "bench"]
+
+
 def test_lab_opens_a_browser_only_where_there_is_a_display(make: Make) -> None:
     start = "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"
     make("lab", DISPLAY="", WAYLAND_DISPLAY="")

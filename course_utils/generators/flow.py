@@ -80,6 +80,7 @@ class FlowGenerator(Generator):
         sampler = weights.card.get("sampler", {})
         self.steps, self.guidance = sampler.get("steps", 16), sampler.get("guidance", 2.0)
         self.solver = sampler.get("solver", "euler")
+        self.guided = guided
 
     def unread(self, prompt: str) -> str:
         """The end of the prompt beyond the tokens that the text encoder reads."""
@@ -91,7 +92,7 @@ class FlowGenerator(Generator):
         tokens = self.tokenizer.batch(prompts, config.text.longest).to(self.device)
         empty = self.tokenizer.batch([""] * len(prompts), 1).to(self.device)
         solve, evaluations = SOLVERS[self.solver]
-        velocity = guided(self.model, tokens, empty, guidance)
+        velocity = self.guided(self.model, tokens, empty, guidance)
         x = solve(velocity, noise(config.channels, config.size, config.size), steps)
         images = x if self.autoencoder is None else self.autoencoder.decode(x)
         return images / 2 + 0.5, steps * evaluations * (1 if guidance in (0.0, 1.0) else 2)

@@ -5,6 +5,7 @@ from course_utils.show.flows import paths, points
 from course_utils.show.interactive import Flipbook, explore, flipbook, prompt_box
 from course_utils.show.pictures import grid, to_png
 from course_utils.show.plots import curve, panels
+from course_utils.show.speed import ladder, roofline
 from course_utils.show.style import use_style
 
 __all__ = [
@@ -14,10 +15,12 @@ __all__ = [
     "explore",
     "flipbook",
     "grid",
+    "ladder",
     "panels",
     "paths",
     "points",
     "prompt_box",
+    "roofline",
     "to_png",
     "use_style",
 ]
