@@ -25,7 +25,7 @@ SEED = 1_402
 
 
 @dataclass(frozen=True)
-class Ground:
+class EmojiGround:
     """The background that was found: its name, how it is drawn at any size, and two raw numbers.
 
     margin: how much worse the best of another kind is, residual: the mean difference, both between 0 and 1.
@@ -59,13 +59,13 @@ def library() -> tuple[Tensor, Tensor, Tensor]:
     return F.avg_pool2d(torch.cat(images).clamp(0, 1), 2), free, more
 
 
-def fit_ground(image: Tensor) -> Ground:
+def fit_ground(image: Tensor) -> EmojiGround:
     """The background of a picture (3, 64, 64), which may be anything where something lies on it."""
     small = F.avg_pool2d(image, 2)
     images, free, more = library()
     error = (robust(F.avg_pool2d(small, 2) - images).square()).mean((1, 2))
     error = error.unflatten(0, (len(BACKGROUNDS), EACH))
-    found: list[Ground] = []
+    found: list[EmojiGround] = []
     for turn, kind in enumerate(error.amin(1).argsort()[:2].tolist()):
         starts = kind * EACH + error[kind].argsort()[: 3 if turn else 8]
         name, ground_free, ground_more = BACKGROUNDS[kind], free[starts], more[starts]
@@ -79,12 +79,12 @@ def fit_ground(image: Tensor) -> Ground:
         p, left = descend(rest, ground_free, torch.zeros(8), torch.ones(8), 4 if turn else 10)
         best = int(left.argmin())
         share = float(left[best]) / PIXELS**2
-        found.append(Ground(name, p[best], ground_more[best], 0.0, share))
+        found.append(EmojiGround(name, p[best], ground_more[best], 0.0, share))
     first, second = sorted(found, key=lambda ground: ground.residual)
     return replace(first, margin=second.residual - first.residual)
 
 
-def nearer(ground: Ground, image: Tensor, bare: Tensor) -> Ground:
+def nearer(ground: EmojiGround, image: Tensor, bare: Tensor) -> EmojiGround:
     """The same background drawn nearer to a picture (3, 64, 64), where nothing lies on it: `bare` (64, 64) in [0, 1]."""
     small, weight = F.avg_pool2d(image, 2), F.avg_pool2d(bare[None], 2)[0]
     images, free, more = library()

@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from course_utils.common import CourseError
-from course_utils.measure.emoji_ground import Ground, fit_ground, nearer
-from course_utils.measure.emoji_things import MIDDLE, PIXELS, FittedThing, fit_thing, look, smooth
+from course_utils.measure.emoji_ground import EmojiGround, fit_ground, nearer
+from course_utils.measure.emoji_things import MIDDLE, PIXELS, FittedEmoji, fit_thing, look, smooth
 from course_utils.measure.judge import Reading
 from course_utils.measure.worlds import EMOJI_SCENES
 from course_utils.worlds.emoji_scenes.scenes import NAMES, SIZES, Scene, Thing, scene_of
 
 LEAST = ("margin", "size", "solid", "explained", "background_margin")
 MOST = 4  # things looked for; a scene has at most three
-LEAST_GAIN, LEAST_EXPLAINED, SURELY = 3.0, 0.5, 0.9  # of a thing: see `FittedThing`
+LEAST_GAIN, LEAST_EXPLAINED, SURELY = 3.0, 0.5, 0.9  # of a thing: see `FittedEmoji`
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class Fit:
     """The drawing that comes nearest to a picture: (3, 64, 64) in [0, 1], and what it consists of."""
 
     picture: Tensor
-    ground: Ground
-    things: tuple[FittedThing, ...]
+    ground: EmojiGround
+    things: tuple[FittedEmoji, ...]
     leftover: float
 
     @property
     def numbers(self) -> dict[str, float]:
-        """The raw numbers that `Limits` judges: of the worst thing, where they are of things (see `FittedThing`).
+        """The raw numbers that `Limits` judges: of the worst thing, where they are of things (see `FittedEmoji`).
 
         margin: over the residual (and 0.003). size: pixels between a radius and the middle between small and large. leftover:
         how much better the drawing would be with one more thing.
@@ -119,9 +119,9 @@ def _fit(image: Tensor) -> Fit:
     return _things(sharp, nearer(ground, image, 1 - F.max_pool2d(covered[None], 5, 1, 2)[0].clamp(0, 1)))
 
 
-def _things(image: Tensor, ground: Ground) -> Fit:
+def _things(image: Tensor, ground: EmojiGround) -> Fit:
     canvas = smooth(ground.picture(PIXELS))
-    things: list[FittedThing] = []
+    things: list[FittedEmoji] = []
     while True:
         thing = fit_thing(image, canvas, *look(image, canvas))
         if thing.gain < LEAST_GAIN or thing.explained < LEAST_EXPLAINED or len(things) == MOST:

@@ -138,7 +138,7 @@ def look(image: Tensor, canvas: Tensor) -> tuple[list[Starts], tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class FittedThing:
+class FittedEmoji:
     """An emoji as it was drawn: noun, centre, radius; what it covers (64, 64), and the drawing with it (3, 64, 64).
 
     gain: by how much it makes the drawing better, in squared colour; explained: which share of what was wrong that is. residual: mean squared difference under it; flaw: the same in the worst 5x5 of it; solid: how much of its contrast with the
@@ -159,7 +159,7 @@ class FittedThing:
     picture: Tensor
 
 
-def fit_thing(image: Tensor, canvas: Tensor, starts: list[Starts], place: tuple[int, int]) -> FittedThing:
+def fit_thing(image: Tensor, canvas: Tensor, starts: list[Starts], place: tuple[int, int]) -> FittedEmoji:
     """The nearest drawing of one more thing on a drawing (3, 64, 64), from these starts."""
     around = lambda x: F.pad(x[None], (EDGE + SIDE // 2,) * 4, mode="replicate")[0]  # noqa: E731
     wide = torch.cat([around(image), around(canvas)])
@@ -200,7 +200,7 @@ def fit_thing(image: Tensor, canvas: Tensor, starts: list[Starts], place: tuple[
     covered[square[1:]] = opacity
     picture[square] = ground * (1 - drawn[3:]) + drawn[:3]
     middle = slice(EDGE + SIDE // 2, EDGE + SIDE // 2 + PIXELS)
-    return FittedThing(
+    return FittedEmoji(
         noun=int(noun[k]),
         x=column + float(p[0]),
         y=row + float(p[1]),
