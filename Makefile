@@ -21,7 +21,7 @@ export COURSE_SEED = $(value SEED)
 export COURSE_MINUTES = $(value MINUTES)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-full book draw weights student clean
+.PHONY: help lab test test-full book draw weights bench student clean
 
 help:
 	@echo 'make lab                     install what is missing and open the lessons in JupyterLab'
@@ -29,6 +29,7 @@ help:
 	@echo 'make test                    install the test tools too, check the code and run every test'
 	@echo 'make test-full               the same with the lessons at the size that their pages show; takes longer'
 	@echo 'make weights [MINUTES=9]     train all that ships anew, into _build/weights; with MINUTES in about so many, on a GPU'
+	@echo 'make bench                   measure this machine and the speed ladder; half an hour on a CPU, alone on it'
 	@echo 'make book                    build the online book from the stored lessons: _build/html/index.html'
 	@echo 'make student                 write a folder and a zip to hand out, lessons without solutions: _build/student'
 	@echo 'make clean                   remove .venv and everything else that make made'
@@ -51,6 +52,9 @@ draw: $(VENV)/.base
 
 weights: $(VENV)/.base
 	@$(PY) -m course_utils train all $${COURSE_MINUTES:+--minutes "$$COURSE_MINUTES"} --out _build/weights
+
+bench: $(VENV)/.base
+	$(PY) -m course_utils bench
 
 test: PROFILE = ci
 test-full: PROFILE = laptop
@@ -83,7 +87,7 @@ $(VENV)/.lab: PARTS = .[lab]
 $(VENV)/.lab: STAMPS = $(VENV)/.base $(VENV)/.lab
 $(VENV)/.book: PARTS = .[book]
 $(VENV)/.book: STAMPS = $(VENV)/.base $(VENV)/.book
-$(VENV)/.test: PARTS = .[lab,book,test]
+$(VENV)/.test: PARTS = .[lab,book,test,peers]
 $(VENV)/.test: STAMPS = $(VENV)/.base $(VENV)/.lab $(VENV)/.book $(VENV)/.test
 
 $(VENV)/.base $(VENV)/.lab $(VENV)/.book $(VENV)/.test: $(VENV)/.made pyproject.toml constraints.txt

@@ -39,6 +39,7 @@ ROOMS = {  # in the order in which data flows
     "training": "One loop for all models, with averaged weights, schedules and exact resume.",
     "generators": "One interface over all families: load a generator by name, give it prompts, get pictures.",
     "measure": "The judge, fidelity, diversity, and intervals for all of them.",
+    "speed": "Rungs of the speed ladder, and the ladder itself: time and memory beside the price in quality.",
     "show": "Pictures, curves, flipbooks and widgets, in one style.",
     "classroom": "Running, tidying and checking the lessons.",
 }
@@ -113,6 +114,7 @@ def stage(folder: Path, notebooks: Path = ROOT / "notebooks") -> None:
         "attributes": attribute_table(),
         "judge": judge_table(),
         "eye": eye_table(),
+        "ladder": ladder_table(folder / "results"),
         "commands": (BOOK / "results" / "README.md").read_text(encoding="utf-8").partition("\n\n")[2],
     }
     for path in folder.glob("*.md"):
@@ -326,6 +328,26 @@ def eye_table() -> str:
         lines.append(f"| {answer} | {' | '.join(cells)} |")
     cells = [f"{share(half['agreement']['share'], half['agreement']['interval'])}" for half in halves]
     return "\n".join([*lines, f"| agreement, without the doubtful | {' | '.join(cells)} |"])
+
+
+def ladder_table(pictures: Path) -> str:
+    """The speed ladder as a figure, written into this folder, and as a table; where and when it was measured."""
+    from course_utils import show
+    from course_utils.speed.table import markdown
+
+    text = ""
+    for device in ("cpu", "gpu"):
+        path = BOOK / "results" / f"ladder-{device}.json"
+        if not path.exists():
+            continue
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        first = rows[0]
+        show.ladder(rows).savefig(pictures / f"ladder-{device}.png", dpi=110)
+        text += (
+            f"```{{image}} results/ladder-{device}.png\n:alt: Milliseconds for a picture, and caption accuracy, on each rung of the table below.\n```\n\n"
+            f"{markdown(rows)}\n\nMeasured on {first['date']}: {first['machine']}, torch {first['versions']['torch']}.\n\n"
+        )
+    return text or "It has not been measured yet: `make bench`.\n"
 
 
 def build(folder: Path, notebooks: Path = ROOT / "notebooks") -> int:

@@ -27,6 +27,7 @@ COMMANDS = {  # name: (module, what it does)
         "train the text-to-image model and what it needs, in any world",
     ),
     "evaluate": ("course_utils.commands.evaluate", "measure a generator or the judge, with intervals"),
+    "bench": ("course_utils.commands.bench", "measure this machine and the speed ladder, with its price in quality"),
     "fetch": ("course_utils.commands.fetch", "download a world that does not ship, or go on with it"),
     "run": ("course_utils.classroom.run", "run lessons, tidy what they showed and stamp how it was made"),
     "student": ("course_utils.classroom.student", "write the lessons without solutions and outputs, to hand out"),

@@ -91,7 +91,7 @@ def seed_for(*parts: int) -> int:
 def batch_seed(seed: int, position: int) -> int:
     """A seed for the `torch.Generator` of the batch of a training that begins at picture number `position`.
 
-    Not `seed_for`, so that a command trains the weights that it always trained. The step is odd: two seeds do not overlap.
+    Not `seed_for`, so that a command trains the weights that it always trained. Two seeds meet only after 2.6 thousand million pictures.
     """
     return seed * 0x9E3779B1 + position
 

@@ -115,6 +115,31 @@ def test_results_on_the_page_are_those_of_the_files(book: Path) -> None:
         assert f"{quality[name]:.1%}" in page and f"{low:.1%} to {high:.1%}" in page
 
 
+def test_the_ladder_is_written_from_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "BOOK", tmp_path)
+    (tmp_path / "results").mkdir()
+    assert "make bench" in build.ladder_table(tmp_path / "results")
+    numbers = (
+        "ms_batch1",
+        "ms_batch32",
+        "peak_mb",
+        "evaluations",
+        "gflop",
+        "accuracy",
+        "fidelity",
+        "diversity",
+        "factor",
+    )
+    numbers += ("fewer_operations", "faster_operations")
+    about = {"steps": 8, "machine": "a machine", "date": "2026-01-01", "versions": {"torch": "2"}, "reason": None}
+    fast = {"rung": "naive", "start": True, "intervals": {"accuracy": [0.1, 0.9]}, **dict.fromkeys(numbers, 1), **about}
+    slow = {"rung": "odd", "start": False, "intervals": {}, **dict.fromkeys(numbers), **about, "reason": "It broke."}
+    (tmp_path / "results" / "ladder-cpu.json").write_text(json.dumps([fast, slow]), encoding="utf-8")
+    text = build.ladder_table(tmp_path / "results")
+    assert "| **naive** | 8 |" in text and "100.0 [10.0, 90.0]" in text and "- odd: It broke." in text
+    assert "2026-01-01: a machine, torch 2" in text and (tmp_path / "results" / "ladder-cpu.png").is_file()
+
+
 def test_the_bibliography_has_the_papers_that_the_lessons_cite() -> None:
     entries = (BOOK / "references.bib").read_text(encoding="utf-8")
     cited = {number for path in LESSONS for number in re.findall(r"arxiv\.org/abs/([\d.]+\d)", path.read_text("utf-8"))}
@@ -170,28 +195,9 @@ def test_the_browser_files_are_the_pinned_ones_with_their_licences() -> None:
 # ------------------------------------------------------------------------------------------------- planted faults
 
 
-def test_a_fault_on_a_page_fails_the_build(tmp_path: Path) -> None:
-    pages = {
-        "link.md": "# Link\n\n[away](nowhere.md)\n",
-        "place.md": "# Place\n\n[there](link.md#no-such-heading)\n",
-        "picture.md": "# Picture\n\n![gone](gone.png)\n",
-        "word.md": "# Word\n\n```{no-such-directive}\n```\n",
-        "notebooks/one.ipynb": notebook(markdown("# One\n\nSee [the next lesson](two.ipynb).")),
-    }
-    done = sites.small_book(tmp_path, pages)
-    assert done.returncode != 0
-    for name, words in {
-        "link.md": "nowhere.md",
-        "place.md": "no-such-heading",
-        "picture.md": "gone.png",
-        "word.md": "no-such-directive",
-        "one.ipynb": "two.ipynb",
-    }.items():
-        lines = [line for line in done.stderr.splitlines() if name in line and words in line]
-        assert lines, f"nothing is said of {words} in {name}:\n{done.stderr}"
-
-
-def test_tags_of_cells_are_honoured(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, list[str]]:
+    """A small book, of pages with a fault each and a good lesson: its folder, and how the build ended, with what words."""
     cells = [
         markdown(
             "# Lesson\n\n> **Note.** A note.\n\n> **Predict.** What comes?\n\n```mermaid\nflowchart LR\n    a --> b\n```\n\n[Other](other.ipynb)"
@@ -201,10 +207,39 @@ def test_tags_of_cells_are_honoured(tmp_path: Path) -> None:
         code("input = 3", "hide-input"),
         code("answer = 4", "solution", "nbval-check-output"),
     ]
-    pages = {"notebooks/one.ipynb": notebook(*cells), "notebooks/other.ipynb": notebook(markdown("# Other"))}
-    done = sites.small_book(tmp_path, pages, COURSE_REPOSITORY="https://github.com/someone/something")
-    assert done.returncode == 0, done.stderr
-    page = (tmp_path / "html" / "notebooks" / "one.html").read_text(encoding="utf-8")
+    pages = {
+        "link.md": "# Link\n\n[away](nowhere.md)\n",
+        "place.md": "# Place\n\n[there](link.md#no-such-heading)\n",
+        "picture.md": "# Picture\n\n![gone](gone.png)\n",
+        "word.md": "# Word\n\n```{no-such-directive}\n```\n",
+        "notebooks/last.ipynb": notebook(markdown("# Last\n\nSee [the next lesson](next.ipynb).")),
+        "notebooks/one.ipynb": notebook(*cells),
+        "notebooks/other.ipynb": notebook(markdown("# Other")),
+    }
+    folder = tmp_path_factory.mktemp("small")
+    done = sites.small_book(folder, pages, COURSE_REPOSITORY="https://github.com/someone/something")
+    return folder / "html", done.returncode, done.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("link.md", "nowhere.md"),
+        ("place.md", "no-such-heading"),
+        ("picture.md", "gone.png"),
+        ("word.md", "no-such-directive"),
+        ("last.ipynb", "next.ipynb"),
+    ],
+)
+def test_a_fault_on_a_page_fails_the_build(small: tuple[Path, int, list[str]], name: str, words: str) -> None:
+    _, ended, said = small
+    assert ended != 0 and [line for line in said if name in line and words in line], "\n".join(said)
+
+
+def test_tags_of_cells_are_honoured(small: tuple[Path, int, list[str]]) -> None:
+    html, _, said = small
+    assert not [line for line in said if "one.ipynb" in line or "other.ipynb" in line]
+    page = (html / "notebooks" / "one.html").read_text(encoding="utf-8")
     plain = re.sub(r"<span[^>]*>|</span>", "", page)
     folds = re.findall(r"<details.*?</details>", plain, flags=re.S)
     assert "seen = 1" in plain and "removed = 2" not in plain
@@ -219,7 +254,7 @@ def test_tags_of_cells_are_honoured(tmp_path: Path) -> None:
     ]
     assert '<div class="mermaid">' in page and 'href="other.html"' in page
     assert "github.com/someone/something/edit/main/notebooks/one.ipynb" in page  # a configured address gives buttons
-    index = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    index = (html / "index.html").read_text(encoding="utf-8")
     assert "github.com/someone/something/edit/main/book/index.md" in index and "btn-source" in index
 
 

@@ -1,4 +1,4 @@
-"""Every page of the book in a browser, from a server and from the disk: what a reader would see go wrong, fails here."""
+"""Every page of the book in a browser, from the disk, and one of each kind from a server: what a reader would see go wrong, fails here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -153,19 +153,19 @@ def pages(book: Path) -> list[str]:
     return [path.as_posix() for path in found if path.parts[0] != "_static"]
 
 
-def every_page(visit: Visit, book: Path, base: str) -> list[str]:
+def look_at(visit: Visit, base: str, names: Iterable[str]) -> str:
     with visit:
-        return [f"{name}: {wrong}" for name in pages(book) for wrong in look(visit, f"{base}/{name}")]
+        return "\n".join(f"{name}: {wrong}" for name in names for wrong in look(visit, f"{base}/{name}"))
 
 
-def test_every_page_from_a_server(browser: Any, book: Path, server: str) -> None:
-    found = every_page(Visit(browser), book, server)
-    assert not found, "\n".join(found)
+def test_a_page_of_each_kind_from_a_server(browser: Any, book: Path, server: str) -> None:
+    kinds = {name.rpartition("/")[0]: name for name in pages(book)}
+    assert set(kinds) >= {"", "api", "notebooks", "parts"}
+    assert look_at(Visit(browser), server, kinds.values()) == ""
 
 
 def test_every_page_from_the_disk_on_a_phone_in_the_dark(browser: Any, book: Path) -> None:
-    found = every_page(Visit(browser, width=PHONE, height=844, dark=True), book, book.as_uri())
-    assert not found, "\n".join(found)
+    assert look_at(Visit(browser, width=PHONE, height=844, dark=True), book.as_uri(), pages(book)) == ""
 
 
 def test_pages_with_formulas_and_diagrams_are_among_them(browser: Any, book: Path) -> None:
@@ -185,44 +185,45 @@ def test_the_dark_is_dark(browser: Any, book: Path) -> None:
         assert shown == "none"  # pictures keep their colours
 
 
-def lessons(book: Path) -> list[Path]:
-    return sorted((book / "notebooks").glob("*.html"))
+# Opens every fold and moves every flipbook of a page, and says which did not.
+PLAY = r"""() => {
+  const wrong = [];
+  for (const fold of document.querySelectorAll('article details')) {
+    const inside = fold.querySelector(':scope > *:not(summary)');
+    if (inside.checkVisibility()) wrong.push('open already: ' + fold.textContent.slice(0, 60));
+    fold.querySelector('summary').click();
+    if (!inside.checkVisibility()) wrong.push('does not open: ' + fold.textContent.slice(0, 60));
+  }
+  for (const book of document.querySelectorAll('div.flipbook')) {
+    const look = () => [...book.querySelectorAll('img.flipbook-page')].filter(page => page.checkVisibility());
+    const [before, label] = [look()[0].src, book.querySelector('output').innerText];
+    const slider = book.querySelector('input[type=range]');
+    slider.stepUp();
+    slider.dispatchEvent(new Event('input', {bubbles: true}));
+    if (look().length !== 1 || look()[0].src === before || book.querySelector('output').innerText === label)
+      wrong.push('flipbook does not move: ' + label);
+  }
+  return wrong;
+}"""
 
 
-def test_folds_open(browser: Any, book: Path) -> None:
+def test_folds_open_and_flipbooks_move(browser: Any, book: Path) -> None:
     with Visit(browser) as visit:
-        for lesson in lessons(book):
+        for lesson in sorted((book / "notebooks").glob("*.html")):
             visit.page.goto(lesson.as_uri())
-            folds = visit.page.locator("article details")
-            assert folds.count() > 0
-            for n in range(folds.count()):
-                fold = folds.nth(n)
-                inside = fold.locator(":scope > *:not(summary)").first
-                assert not inside.is_visible()
-                fold.locator("summary").first.click()
-                assert inside.is_visible()
-            assert not visit.page.evaluate(WIDE)
-        assert not visit.complaints
+            assert visit.page.locator("article details").count() > 0
+            assert visit.page.evaluate(PLAY) + visit.page.evaluate(WIDE) + visit.complaints == [], lesson.stem
 
 
-def test_flipbooks_move(browser: Any, book: Path) -> None:
-    seen = 0
+def test_a_flipbook_moves_by_the_keyboard(browser: Any, book: Path) -> None:
     with Visit(browser) as visit:
-        for lesson in lessons(book):
-            visit.page.goto(lesson.as_uri())
-            books = visit.page.locator("div.flipbook")
-            for n in range(books.count()):
-                flipbook = books.nth(n)
-                shown = flipbook.locator("img.flipbook-page:visible")
-                before, label = shown.get_attribute("src"), flipbook.locator("output").inner_text()
-                flipbook.locator("input[type=range]").focus()
-                visit.page.keyboard.press("ArrowRight")
-                assert shown.count() == 1
-                assert shown.get_attribute("src") != before
-                assert flipbook.locator("output").inner_text() != label
-                seen += 1
-        assert not visit.complaints
-    assert seen > 0
+        visit.page.goto((book / "notebooks" / "00_start_here.html").as_uri())
+        flipbook = visit.page.locator("div.flipbook").first
+        shown = flipbook.locator("img.flipbook-page:visible")
+        before = shown.get_attribute("src")
+        flipbook.locator("input[type=range]").focus()
+        visit.page.keyboard.press("ArrowRight")
+        assert shown.count() == 1 and shown.get_attribute("src") != before
 
 
 @pytest.mark.parametrize("place", ["server", "disk"])
@@ -260,9 +261,12 @@ LONG = "course_utils/classroom/a_long_name_of_a_file_that_no_phone_shows_in_one_
 
 
 @pytest.fixture(scope="module")
-def plain(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+def plain(small: Path) -> str:
     """Address of a page with headings, a line of code, a long name, and a figure that a cell has drawn."""
-    folder = tmp_path_factory.mktemp("plain")
+    return (small / "plain.html").as_uri()
+
+
+def plain_page() -> str:
     figure = base64.b64encode(to_png(np.ones((1, 3, 20, WIDTH)))).decode()
     output = {"output_type": "display_data", "data": {"image/png": figure}, "metadata": {}}
     words = f"# One\n\n## Two\n\n### Three\n\nText with `{LONG}`.\n\n> **Predict.** What comes?"
@@ -271,10 +275,7 @@ def plain(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
         {"cell_type": "code", "source": LINE, "metadata": {}, "id": "b", "execution_count": 1, "outputs": [output]},
     ]
     about = {"language_info": {"name": "python"}}
-    book = {"cells": cells, "metadata": about, "nbformat": 4, "nbformat_minor": 5}
-    done = sites.small_book(folder, {"page.ipynb": json.dumps(book)})
-    assert done.returncode == 0, done.stderr
-    return (folder / "html" / "page.html").as_uri()
+    return json.dumps({"cells": cells, "metadata": about, "nbformat": 4, "nbformat_minor": 5})
 
 
 def style(visit: Visit, place: str, name: str) -> float:
@@ -341,8 +342,8 @@ def test_a_figure_in_the_dark_lies_on_a_white_card_within_the_page(browser: Any,
 
 
 @pytest.fixture(scope="module")
-def faulty(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small book, built like the real one, with a fault on each page that the builder cannot see."""
+def small(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small book, built like the real one: a plain page, and others with a fault each that the builder cannot see."""
     planted = {
         "good.md": f"$$ x^2 $$\n\n$$ {' + '.join(['x'] * 60)} \\tag{{1}} $$\n\n```mermaid\nflowchart LR\n    a --> b\n```",
         "formula.md": "$$ \\sqrtt{x} $$",
@@ -357,8 +358,9 @@ def faulty(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "faint.md": "<p style='color: #999'>pale words</p>",
         "raw.md": "\\$\\$ x^2 \\$\\$",
     }
-    folder = tmp_path_factory.mktemp("faulty")
-    done = sites.small_book(folder, {name: f"# Page\n\n{text}\n" for name, text in planted.items()})
+    folder = tmp_path_factory.mktemp("small")
+    texts = {name: f"# Page\n\n{text}\n" for name, text in planted.items()}
+    done = sites.small_book(folder, {"plain.ipynb": plain_page(), **texts})
     assert done.returncode == 0, done.stderr
     return folder / "html"
 
@@ -380,8 +382,8 @@ def faulty(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("raw", "raw TeX on the page"),
     ],
 )
-def test_a_planted_fault_is_seen(browser: Any, faulty: Path, name: str, complaint: str) -> None:
+def test_a_planted_fault_is_seen(browser: Any, small: Path, name: str, complaint: str) -> None:
     with Visit(browser, width=PHONE) as visit:
-        found = look(visit, (faulty / f"{name}.html").as_uri())
+        found = look(visit, (small / f"{name}.html").as_uri())
     assert bool(found) == bool(complaint), found
     assert any(complaint in one for one in found) or not complaint, found

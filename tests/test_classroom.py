@@ -68,7 +68,7 @@ HINTS = "<details><summary>Hint 1</summary>\n\na\n</details>\n<details><summary>
 EXERCISE = (
     words(f"**1 · warm-up · 5 min.** What is it?\n\n{HINTS}"),
     code("answer = None", tags=["exercise"]),
-    code("answer", tags=["check"]),
+    code("print('1: not done yet.')", printed("1: not done yet.\n"), tags=["check", "nbval-check-output"]),
     code("answer = 1\n" * 40, tags=["solution"]),  # which may be long
 )
 FIRST = words("# A trial\n\n*It promises little.*\n\n## You will\n\nSee [another](07_trial.ipynb).")
@@ -142,6 +142,20 @@ def without(*lost: dict) -> tuple[dict, ...]:
         (without(EXERCISE[2]), "after this exercise comes a cell tagged check; the next one is tagged solution"),
         (without(EXERCISE[3]), "after this check comes a cell tagged solution; the next one is tagged exercise"),
         (without(*EXERCISE), "0 cells are tagged exercise"),
+        ((*GOOD, code("print(answer)")), "code cell 13: answer comes from a solution"),
+        (
+            (*GOOD, code("def f(x):\n    return [answer + x for x in (1, 2)]")),
+            "code cell 13: answer comes from a solution",
+        ),
+        ((*GOOD, *EXERCISE[:2], code("answer", tags=["check"])), "code cell 14: a check of a stub prints"),
+        (
+            (
+                *GOOD,
+                *EXERCISE[:2],
+                code("answer", printed("Exercise 1: right. Yes."), tags=["check", "nbval-check-output"]),
+            ),
+            "code cell 14: a check of a stub prints",
+        ),
         (without(EXERCISE[0]), "an exercise has two hints"),
         (
             (*GOOD, words(HINTS), *EXERCISE[1:]),
@@ -164,6 +178,8 @@ def test_lesson_00_needs_neither_maths_nor_clinic(tmp_path: Path) -> None:
     [
         code("raise ValueError", error("no"), tags=["raises-exception"]),
         code("1", tags=["nbval-skip"], reason="needs a display"),
+        code("for answer in range(3):\n    print(answer)"),
+        code("def f(answer):\n    return answer"),
         code("1", shown(text_html='<img alt="a dot" src="data:image/png;base64,/' + 'tmp/abc">')),
     ],
 )
@@ -185,7 +201,7 @@ def test_faults_of_the_whole_file_are_named(tmp_path: Path) -> None:
     changed["cells"][1]["source"] = ["print('b')"]
     assert "the code has changed since the outputs were made" in complaint(changed)
     assert "stamp: there is none" in complaint(tidy(notebook(*GOOD)))
-    assert "no stored outputs" in complaint(stamped(FIRST, *REST))
+    assert "no stored outputs" in complaint(stamped(FIRST, code("1")))
     untidy = stamped(*GOOD)
     untidy["cells"][1]["outputs"].append(printed("warning", "stderr"))
     assert "not tidy" in complaint(untidy) and "stderr" in complaint(untidy)

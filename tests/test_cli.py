@@ -117,7 +117,7 @@ def test_output_that_nobody_reads_is_no_crash() -> None:
 def test_output_that_cannot_be_written_is_no_crash(unbuffered: str) -> None:
     said = {}
     for where in ("/dev/full", "&-"):
-        code = f"'{sys.executable}' -m course_utils student 00 --out \"$OUT\" >{where}"
+        code = f"'{sys.executable}' -m course_utils student 00 --solutions --out \"$OUT\" >{where}"
         env = {**os.environ, "PYTHONUNBUFFERED": unbuffered, "OUT": os.environ["COURSE_HOME"] + "/student"}
         done = subprocess.run(code, shell=True, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
         said[where] = (done.returncode, done.stderr)

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from small import (
     features_weights,
     flow_weights,
     judge_weights,
+    shipped,
 )
 
 import course_utils.commands.evaluate as evaluate
@@ -48,6 +50,7 @@ from course_utils.training.ahead import Ahead
 from course_utils.weights import config_from, load_weights, read_card
 from course_utils.worlds.captioned import world
 from course_utils.worlds.captions import matches, parse
+from course_utils.worlds.folder import is_for_testing
 from course_utils.worlds.render import render
 from course_utils.worlds.scenes import SEEDS, scenes
 
@@ -206,7 +209,8 @@ def measured(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_evaluate_a_generator(run, measured):
     code, out, err = run(
-        "evaluate", "flow-shapes", "--prompts", 3, "--json", "--out", "new/result.json", "--update-card"
+        *("evaluate", "flow-shapes", "--prompts", 3, "--sample", 1),
+        *("--json", "--out", "new/result.json", "--update-card"),
     )
     assert code == 0 and err == "", err
     found = last_json(out)
@@ -224,7 +228,7 @@ def test_evaluate_a_generator(run, measured):
     assert json.loads(Path("new/result.json").read_text()) == found == read_card("flow-shapes")["quality"]
     load_weights("flow-shapes", "flow")  # the card still fits the file
     told = {"sampler": read_card("flow-shapes")["sampler"], "sha256": read_card("flow-shapes")["sha256"]}
-    assert found["measured"]["command"] == "python -m course_utils evaluate flow-shapes --prompts 3"
+    assert found["measured"]["command"] == "python -m course_utils evaluate flow-shapes --prompts 3 --sample 1"
     assert found["measured"]["weights"]["flow-shapes"] == told
     assert set(found["measured"]["weights"]) == {"features", "flow-shapes", "judge"}
 
@@ -237,7 +241,7 @@ def test_evaluate_again_gives_the_same(run, measured):
         one == again and (one["steps"], one["guidance"]) == (1, 1.0) and "fidelity" not in one and "natural" not in one
     )
     assert set(other) >= set(one)
-    code, out, _ = run(*words[:-2])
+    code, out, _ = run(*words[:-2], "--sample", 0)
     assert code == 0 and "all" in out and "{" not in out
 
 
@@ -334,7 +338,9 @@ def test_a_result_is_written_before_it_is_printed(measured, monkeypatch, words):
         (["flow-shapes", "--prompts", "0"], "--prompts"),
         (["flow-shapes", "--steps", "0", "--prompts", "2"], "steps"),
         (["flow-shapes", "--snapshots", "no-run"], "no-run"),
-        (["flow-folder"], "judges for shapes and emoji_scenes only"),
+        (["flow-folder"], "name it, with --path"),
+        (["flow-folder", "--path", "no-folder"], "no-folder is no folder"),
+        (["flow-shapes", "--path", "mine"], "leave out --path"),
         (["flow-folder", "--choose"], "judges for shapes and emoji_scenes only"),
         (["flow-shapes", "--snapshots", "mine"], "judges for shapes and emoji_scenes only"),
         (["judge", "--steps", "4"], "--steps"),
@@ -551,6 +557,52 @@ def test_train_on_ones_own_pictures(run, tiny):
     assert "--world folder" in one_sentence(*run("train", "flow", "--path", folder))
 
 
+def test_evaluate_a_generator_of_ones_own_pictures(run, tiny):
+    """From pictures to numbers; and not where some of the pictures that it is held against may have been trained on."""
+    shutil.copytree(shipped("features"), tiny / "weights" / "features")
+    mine, moved = tiny / "a private place" / "mine", tiny / "moved"
+    mine.mkdir(parents=True)
+    for i in range(300):
+        Image.effect_noise((32, 32), i).convert("RGB").save(mine / f"noise {i}.png")
+    words = ["--world", "folder", "--images", 32, "--precision", "fp32"]
+    code, out, err = run("train", "flow", *words, "--space", "pixels", "--path", mine)
+    kept = sum(is_for_testing(f"noise {i}.png") for i in range(300))
+    assert code == 0 and f"pictures: 300, {kept} of them kept for evaluation" in out, err
+    asked = ["evaluate", "flow-folder-pixels", "--steps", 2, "--path"]
+    code, out, err = run(*asked, mine, "--update-card", "--json")
+    assert code == 0, err
+    found = last_json(out)
+    assert found["pictures"] == found["kept"] == kept == 300 - found["trained_on"]
+    assert 0 < found["fidelity_floor"] < found["fidelity"] and set(found["intervals"]) == {"fidelity", "fidelity_floor"}
+    card = json.dumps(read_card("flow-folder-pixels"))
+    assert "evaluate flow-folder-pixels --steps 2 --path mine" in card and "private" not in card
+    code, out, err = run(*asked, mine, "--prompts", 25)
+    assert code == 0 and f"from 25 of the {kept} that were kept out of training" in out and "pictures 25" in out
+    assert "20 at least" in one_sentence(*run(*asked, mine, "--prompts", 19))
+    mine.rename(moved)
+    assert run(*asked, moved)[0] == 0  # the same pictures in another place
+    trained = next(i for i in range(300) if not is_for_testing(f"noise {i}.png"))
+    new = next(f"new {i}.png" for i in range(100) if is_for_testing(f"new {i}.png"))
+    (moved / f"noise {trained}.png").rename(moved / new)  # a picture that was trained on seems to be kept
+    assert "other pictures than" in one_sentence(*run(*asked, moved))
+
+
+def test_built_on_what_saw_other_pictures(run, tiny):
+    """Small folders keep none; a folder that has grown does, but what was trained before has seen them."""
+    features_weights(tiny / "weights" / "features")
+    mine = walls(tiny / "mine")
+    train = ["train", "autoencoder", "--world", "folder", "--images", 32, "--precision", "fp32", "--path", mine]
+    assert run(*train)[0] == 0
+    assert run("train", "flow", *train[2:])[0] == 0
+    assert "none is kept for evaluation" in one_sentence(*run("evaluate", "flow-folder", "--path", mine))
+    for i in range(40, 300):
+        Image.new("RGB", (40, 50), (i % 256, 0, 0)).save(mine / f"a wall {i}.bmp")
+    assert run("train", "flow", *train[2:], "--restart")[0] == 0
+    assert "what it was built on" in one_sentence(*run("evaluate", "flow-folder", "--path", mine))
+    assert run(*train, "--restart")[0] == 0 and run("train", "flow", *train[2:], "--restart")[0] == 0
+    assert run("evaluate", "flow-folder", "--steps", 1, "--path", mine)[0] == 0
+
+
 def walls(folder: Path, second: str = "blue", captions: dict[int, str] | None = None) -> Path:
     """Twenty pictures of a red wall and twenty of another; their names are always the same, and so are their sizes in bytes."""
     folder.mkdir()
@@ -568,12 +620,12 @@ def test_a_run_goes_on_only_with_the_same_pictures(run, tiny):
     weights = tiny / "weights" / "autoencoder-folder"
     before = {path: path.read_bytes() for path in weights.iterdir()}
     said = one_sentence(*run(*words, green))
-    assert "data = '3" in said and "--restart" in said and "--run" in said
+    assert "data = '40" in said and "--restart" in said and "--run" in said
     assert before == {path: path.read_bytes() for path in weights.iterdir()}  # and the card still says blue
     with Image.open(blue / "a wall 7.bmp") as image:
         image.putpixel((20, 20), (0, 0, 200))
         image.save(blue / "a wall 7.bmp")
-    assert "data = '3" in one_sentence(*run(*words, blue))
+    assert "data = '40" in one_sentence(*run(*words, blue))
     (tiny / "elsewhere").mkdir()
     moved = walls(tiny / "elsewhere" / "blue", captions={3: "other words, of which it knows nothing"})
     assert run(*words, moved)[0] == 0  # the same pictures in another place

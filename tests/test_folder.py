@@ -98,10 +98,11 @@ def test_pictures_are_turned_and_cut_to_their_middle(tmp_path: Path) -> None:
 
 
 def test_the_split_stays_when_pictures_come(tmp_path: Path) -> None:
-    for n in range(40):
+    for n in range(250):
         picture(tmp_path / f"flag {chr(97 + n % 26)}{n}.png", size=(4, 4))
-    before = {split: len(world("folder", split, path=tmp_path, size=4)) for split in ("train", "test", "all")}
-    assert before["train"] + before["test"] == before["all"] == 40 and 1 <= before["test"] <= 10
+    train, test, everything = (world("folder", split, path=tmp_path, size=4) for split in ("train", "test", "all"))
+    assert len(train) + len(test) == len(everything) == 250 and 20 <= len(test) <= 35
+    assert f"pictures: 250, {len(test)} of them kept for evaluation; captions: 250" in train.report
     share = np.mean([is_for_testing(f"picture {n}.jpg") for n in range(2000)])
     assert abs(share - 0.1) < 0.02
     assert is_for_testing("caf\u00e9.png") == is_for_testing("cafe\u0301.png")
@@ -118,7 +119,7 @@ def test_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
     fails("no pictures in .*mine")
     whole = picture(tmp_path / "mine" / "red.png")
     picture(tmp_path / "secret.png")
-    fails("None of the 1 pictures .* falls into the split", "train" if is_for_testing("red.png") else "test")
+    fails("Of the 1 pictures .* none is kept for evaluation.* more than about 200", "test")
     fails("size from 1 to 1024", size=0)
     broken = tmp_path / "mine" / "torn.jpg"
     broken.write_bytes(picture(tmp_path / "x.jpg", size=(300, 300)).read_bytes()[:-200])
@@ -178,7 +179,7 @@ def test_what_is_used_and_what_is_left_out_is_said(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     found = opened(tmp_path)
     assert len(found) == 2 and found.report == (
-        "pictures: 2, of them 2 in the split all; captions: 2 (2 from names), for example dogs/1.jfif: dogs; left out: "
+        "pictures: 2, too few for 20 to be kept for evaluation; captions: 2 (2 from names), for example dogs/1.jfif: dogs; left out: "
         "hidden, or kept by the system (3): @eaDir, __MACOSX, dogs/.hidden.png; "
         "linked folders; name them themselves, or copy them (2): linked, round; "
         "what is no file that can be reached, such as a broken link (2): gone.png, pipe.png; "
@@ -196,11 +197,11 @@ def test_what_is_used_and_what_is_left_out_is_said(tmp_path: Path) -> None:
         opened(only)
 
 
-def test_the_split_is_counted_in_the_report(tmp_path: Path) -> None:
+def test_of_few_pictures_none_is_kept(tmp_path: Path) -> None:
     for n in range(40):
         picture(tmp_path / f"flag {n}.png", size=(4, 4))
     train = world("folder", "train", path=tmp_path, size=4)
-    assert f"pictures: 40, of them {len(train)} in the split train" in train.report and len(train) < 40
+    assert len(train) == 40 and "pictures: 40, too few for 20 to be kept for evaluation" in train.report
 
 
 def test_folders_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

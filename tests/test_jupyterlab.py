@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from browser import Visit, chromium
 
+from course_utils.classroom.tidy import dump, read, text
+
 ROOT = Path(__file__).resolve().parent.parent
 LESSON = "00_start_here.ipynb"
 WHOLE = '{"windowingMode": "none"}'  # every cell is on the page, whether it is in sight or not
@@ -25,11 +27,14 @@ SECONDS = 1000  # milliseconds
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a JupyterLab that works on a copy of the lesson, with the Makefile's settings and none of a user's."""
+    """Address of a JupyterLab that works on the lesson up to its box for prompts, with the Makefile's settings and none of a user's."""
     pytest.importorskip("jupyterlab", reason="jupyterlab is missing; it comes with the extra 'lab'")
     folder = tmp_path_factory.mktemp("lab")
     (folder / "notebooks").mkdir()
-    (folder / "notebooks" / LESSON).write_bytes((ROOT / "notebooks" / LESSON).read_bytes())
+    lesson = read(ROOT / "notebooks" / LESSON)
+    last = next(n for n, cell in enumerate(lesson["cells"]) if "prompt_box(" in text(cell["source"]))
+    lesson["cells"] = lesson["cells"][: last + 1]  # what comes after it runs elsewhere
+    (folder / "notebooks" / LESSON).write_text(dump(lesson), encoding="utf-8")
     file = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
     file.parent.mkdir(parents=True)
     file.write_text(WHOLE, encoding="utf-8")

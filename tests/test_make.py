@@ -85,7 +85,7 @@ def test_set_up_happens_once(make: Make) -> None:
     assert "Installing" not in make("draw", "PROMPT=x")
     assert [words[:3] for words in make.calls()] == [["-m", "course_utils", "draw"]]
     make("test")
-    assert installs(make.calls()) == [".[lab,book,test]"]
+    assert installs(make.calls()) == [".[lab,book,test,peers]"]
     make("lab")  # all of it has come with the tests
     make("book")
     assert installs(make.calls()) == []
@@ -189,6 +189,11 @@ def test_weights_are_trained_into_the_build_folder_in_the_minutes_given(make: Ma
     assert make.calls()[-1] == ["-m", "course_utils", "train", "all", "--minutes", "9", "--out", "_build/weights"]
 
 
+def test_bench_runs_the_bench(make: Make) -> None:
+    make("bench")
+    assert make.calls()[-1] == ["-m", "course_utils", "bench"]
+
+
 def test_lab_opens_a_browser_only_where_there_is_a_display(make: Make) -> None:
     start = "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"
     make("lab", DISPLAY="", WAYLAND_DISPLAY="")
@@ -218,6 +223,6 @@ def test_book_installs_what_it_needs_and_builds(make: Make) -> None:
 def test_test_runs_every_checker(make: Make) -> None:
     make("test")
     calls = make.calls()
-    assert installs(calls) == [".[lab,book,test]"]
+    assert installs(calls) == [".[lab,book,test,peers]"]
     checkers = [words[1] for words in calls if words[0] == "-m"]
     assert [name for name in checkers if name in ("ruff", "mypy", "pytest")][:4] == ["ruff", "ruff", "mypy", "pytest"]

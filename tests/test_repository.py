@@ -75,7 +75,7 @@ def test_the_conda_lists_have_the_packages_of_pyproject() -> None:
     assert str(reading.pop("python").specifier) == str(Requirement("python" + project()["requires-python"]).specifier)
     wanted = {name: one.specifier for name, one in requirements("lab").items()}
     assert {name: one.specifier for name, one in reading.items()} == wanted
-    rest = {name: one.specifier for name, one in requirements("test", "book").items() if name not in wanted}
+    rest = {name: one.specifier for name, one in requirements("test", "book", "peers").items() if name not in wanted}
     assert {name: one.specifier for name, one in more.items()} == rest
     assert {"playwright", "mypy", "tensorboard"} <= set(more)
 

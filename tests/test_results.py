@@ -21,11 +21,14 @@ ROWS = {row[0]: row[1:] for row in re.findall(r"^\| `([\w.-]+)` \| (.*) \| (.*) 
 NAMES = sorted(path.name for path in RESULTS.iterdir() if path.name != "README.md")
 
 
-def measured(path: Path) -> dict[str, Any]:
-    """What a file says it was made by and from; {} if it does not say."""
+def measured(path: Path) -> list[dict[str, Any]]:
+    """What a file says it was made by and from, each of its rows where it is a list; [] if it, or a row, does not say."""
     if path.suffix == ".png":
-        return json.loads(Image.open(path).info.get("Measured", "{}"))
-    return json.loads(path.read_text(encoding="utf-8")).get("measured", {})
+        made = json.loads(Image.open(path).info.get("Measured", "{}"))
+        return [made] if made else []
+    value = json.loads(path.read_text(encoding="utf-8"))
+    rows = [row.get("measured") for row in (value if isinstance(value, list) else [value])]
+    return [row for n, row in enumerate(rows) if row not in rows[:n]] if all(rows) else []
 
 
 def old(path: Path, command: str, weights: Path = DATA / "weights") -> list[str]:
@@ -33,6 +36,12 @@ def old(path: Path, command: str, weights: Path = DATA / "weights") -> list[str]
     made = measured(path)
     if not made:
         return [f"{path.name} does not say what it was made from: make it anew with {command}"]
+    found = [why for one in made for why in changed(one, command, weights)]
+    return [f"{path.name} is old, {why}: make it anew with {command}" for why in found]
+
+
+def changed(made: dict[str, Any], command: str, weights: Path) -> list[str]:
+    """What is not as it was when this was measured."""
     found = []
     last = re.findall(r"`(python [^`]+)`", command)[-1]
     if made["command"] not in (last, typed(shlex.split(last)[3:])):
@@ -44,7 +53,7 @@ def old(path: Path, command: str, weights: Path = DATA / "weights") -> list[str]
     for name, then in made["files"].items():
         if not (ROOT / name).exists() or sha256(ROOT / name) != then:
             found.append(f"{name} has changed")
-    return [f"{path.name} is old, {why}: make it anew with {command}" for why in found]
+    return found
 
 
 def test_the_table_names_every_file() -> None:
@@ -86,13 +95,15 @@ MADE = {
         ({}, {"sha256": "a", "certain": 0.5}, "does not say what it was made from"),
     ],
 )
-@pytest.mark.parametrize("kind", [".json", ".png"])
+@pytest.mark.parametrize("kind", [".json", "rows.json", ".png"])
 def test_an_old_result_is_found(made: dict, card: dict, why: str, kind: str, tmp_path: Path) -> None:
     (tmp_path / "judge").mkdir()
     (tmp_path / "judge" / "card.json").write_text(json.dumps(card))
     path = tmp_path / f"result{kind}"
     if kind == ".json":
         path.write_text(json.dumps({"measured": made}))
+    elif kind == "rows.json":
+        path.write_text(json.dumps([{"measured": MADE}, {"measured": made}, {"measured": made}]))
     else:
         import matplotlib.pyplot as plt
 

@@ -169,6 +169,27 @@ def test_panels_share_their_x() -> None:
         show.panels({"y": {"a": (x, [1])}}, x="x", titles=["Up"])
 
 
+def test_paths_are_coloured_by_where_they_end() -> None:
+    values = np.array([[0.2, -0.1, 0.0], [1.0, -1.0, 0.5]])
+    figure = show.paths([0, 1], values, title="Two ways", lines=([0, 1], [1, 0]), density=([-1, 1], [[1, 2], [2, 1]]))
+    lines = figure.axes[0].lines
+    assert [line.get_color() for line in lines[-3:]] == ["#0072B2", "#D55E00", "#0072B2"] and len(lines) == 5
+    figure = show.paths([0, 1], values, title="Two ways", arrived=(values[-1], "arrived"))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Two ways", "arrived"]
+    with pytest.raises(CourseError, match=r"values \(T, N\) for 3 times; these have the shape \(2, 3\)"):
+        show.paths([0, 0.5, 1], values, title="")
+
+
+def test_points_have_a_panel_each_and_arrows_where_they_are_given() -> None:
+    crowd = np.zeros((5, 2))
+    figure = show.points({"a": crowd, "b": (crowd, crowd[:2], crowd[:2] + 1), "c": crowd}, columns=2, title="Crowds")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["a", "b", "c", ""]
+    assert [len(axes.collections) for axes in figure.axes] == [1, 2, 1, 0]
+    assert not figure.axes[3].axison and figure.axes[0].get_xlim() == (-3, 3)
+    with pytest.raises(CourseError, match=r"The panel 'a' needs .*; it has \(5, 3\)"):
+        show.points({"a": np.zeros((5, 3))})
+
+
 def test_to_png(tmp_path) -> None:
     images = pictures(4, 8)
     data = show.to_png(images, tmp_path / "sheet.png", columns=2, scale=3)

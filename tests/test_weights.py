@@ -95,17 +95,27 @@ def test_each_damage_has_its_sentence(tmp_path):
     with pytest.raises(CourseError, match="kind 'autoencoder', and 'judge' is needed"):
         load_weights(folder, "judge")
     whole, told = model.read_bytes(), card.read_text()
-    model.write_bytes(whole[:-1] + bytes([whole[-1] ^ 128]))
-    with pytest.raises(CourseError, match="damaged.*train it again"):
+    flipped = (whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in (10, len(whole) - 10))
+    for data in (*flipped, b"", whole[:7], whole[:5000]):
+        model.write_bytes(data)
+        with pytest.raises(CourseError, match="damaged.*train it again"):
+            load_weights(folder)
+    write_card(folder, {**json.loads(told), "sha256": sha256(model)})  # even where somebody made the sum fit
+    with pytest.raises(CourseError, match="not a safetensors file"):
         load_weights(folder)
+    model.unlink()
+    with pytest.raises(CourseError, match="missing"):
+        load_weights(folder)
+    card.write_text(told)
     model.write_bytes(whole)
     load_weights(folder)
     card.write_text(told.replace('"sha256"', '"sum"'))
     with pytest.raises(CourseError, match="damaged"):
         load_weights(folder)
-    card.write_text("[]")
-    with pytest.raises(CourseError, match="cannot be read"):
-        read_card(folder)
+    for text in (b"", b"{", b"[1, 2]", b'"card"', b"\xff"):
+        card.write_bytes(text)
+        with pytest.raises(CourseError, match="cannot be read"):
+            read_card(folder)
 
 
 def test_the_remedy_fits_the_place(tmp_path):

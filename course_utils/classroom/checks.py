@@ -63,12 +63,14 @@ class Check:
     observe: Callable[[Any], Callable[..., Any]] = as_function
     rtol: float = 1e-4
     atol: float = 1e-5
+    _known: dict[tuple[str | None, int], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, answer: Any) -> str:
         """One text: "right. …", "nearly. …" (right in the first trial), "not yet. …" or "not done yet. …"."""
         if any(self.inputs) and not callable(answer) and not empty(answer):
             return f"not yet. The answer is a function; this is {answer!r}."
-        found, wanted = ([self.outcome(one, given) for given in self.inputs] for one in (answer, self.reference))
+        found = [self.outcome(answer, given) for given in self.inputs]
+        wanted = [self.known(None, i) for i in range(len(found))]
         if empty(answer) or any(map(empty, found)):
             return f"not done yet. {self.todo}"
         wrong = [i for i, pair in enumerate(zip(found, wanted, strict=True)) if not self.same(*pair)]
@@ -78,7 +80,7 @@ class Check:
         start = "nearly" if first else "not yet"
 
         def fits(slip: str, trials: Sequence[int]) -> int:
-            return sum(self.same(found[i], self.outcome(self.slips[slip], self.inputs[i])) for i in trials)
+            return sum(self.same(found[i], self.known(slip, i)) for i in trials)
 
         if slips := [slip for slip in self.slips if fits(slip, [first])]:
             return f"{start}. It looks as if {max(slips, key=lambda slip: fits(slip, range(len(found))))}."
@@ -101,6 +103,13 @@ class Check:
         if self.same(found[0], found[0]) and not self.same(found[0], found[1]):
             return Stopped("It gives other numbers each time: use what the function is given, and nothing else.")
         return found[0]
+
+    def known(self, slip: str | None, trial: int) -> Any:
+        """The outcome of a slip, or of the right answer (None), in a trial: it is computed once."""
+        if (slip, trial) not in self._known:
+            answer = self.reference if slip is None else self.slips[slip]
+            self._known[slip, trial] = self.outcome(answer, self.inputs[trial])
+        return self._known[slip, trial]
 
     def same(self, got: Any, wanted: Any) -> bool:
         """Whether both say the same: numbers within the tolerances, whether in tensors, arrays or lists; all else equal."""

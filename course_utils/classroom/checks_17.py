@@ -34,47 +34,6 @@ def high(t: Tensor) -> Tensor:
     return t[:, None, None, None]
 
 
-def ends(
-    noise: Callable = lambda x, v, t: x - t * v,
-    data: Callable = lambda x, v, t: x + (1 - t) * v,
-    fit: Callable = high,
-    both: Callable = lambda noise, data: (noise, data),
-) -> Callable[..., Any]:
-    """The right answer, or with an end, the shape of t, or what is made of both ends changed."""
-    return lambda x, v, t: both(noise(x, v, fit(t)), data(x, v, fit(t)))
-
-
-endpoints = Check(
-    ends(),
-    # As many columns as pictures: t could run along the columns unnoticed.
-    [
-        (normal(4, 3, 5, 4), normal(4, 3, 5, 4, seed=1), torch.tensor([0.2, 0.9, 0.35, 0.6])),
-        (normal(1, 2, 3, 5), normal(1, 2, 3, 5, seed=1), torch.tensor([0.7])),
-    ],
-    {
-        "the two have changed places: the noise comes first": ends(both=lambda noise, data: (data, noise)),
-        "both signs are turned: v points from the noise to the data": lambda x, v, t: ends()(x, -v, t),
-        "t and 1 - t have changed places, as if time ran from data to noise; here t = 0 is the noise": lambda x, v, t: ends()(x, v, 1 - t),
-        "the whole v is taken: x has gone the share t of the way, and 1 - t is left": lambda x, v, t: (x - v, x + v),
-        f"t runs along the columns of a picture. {FIT[:-1]}": ends(fit=lambda t: t),
-        "all pictures get the t of the first": ends(fit=lambda t: t[0]),
-        "this is only the noise; both are asked: return noise, data": ends(both=lambda noise, data: noise),
-        "this is only the data; both are asked: return noise, data": ends(both=lambda noise, data: data),
-        "the data is right; in the noise the sign is turned: v points away from the noise": ends(lambda x, v, t: x + t * v),
-        "the data is right; in the noise 1 - t stands where t belongs: the noise is at t = 0": ends(lambda x, v, t: x - (1 - t) * v),
-        "the data is right; in the noise the whole v is taken, where the share t of it leads back": ends(lambda x, v, t: x - v),
-        "the data stands in both places; the noise is missing": ends(both=lambda noise, data: (data, data)),
-        "the noise is right; in the data the sign is turned: v points to the data": ends(data=lambda x, v, t: x - (1 - t) * v),
-        "the noise is right; in the data t stands where 1 - t belongs: the data is at t = 1": ends(data=lambda x, v, t: x + t * v),
-        "the noise is right; in the data the whole v is taken, where the share 1 - t of it is left": ends(data=lambda x, v, t: x + v),
-        "the noise stands in both places; the data is missing": ends(both=lambda noise, data: (noise, noise)),
-    },
-    todo="Return the pair noise, data, and run this cell again.",
-    right="A place and its velocity say where the line comes from and where it leads.",
-    hint=FIT,
-)  # fmt: skip
-
-
 def guide(v_null: Tensor, v_text: Tensor, g: float) -> Tensor:
     """The guided velocity v_null + g (v_text - v_null)."""
     return v_null + g * (v_text - v_null)
@@ -118,7 +77,7 @@ def guided(
 
 
 def asked(model: Toy, t: list[float], size: tuple[int, ...], g: float) -> tuple[Any, ...]:
-    """The arguments of exercise 2: as many pictures (C, H, W) and captions as times."""
+    """The arguments of exercise 1: as many pictures (C, H, W) and captions as times."""
     null = torch.tensor([2, 0, 0, 0, 0, 0]).expand(len(t), -1)
     return model, normal(len(t), *size), torch.tensor(t), tokens(len(t), 6), null, g
 
@@ -236,7 +195,7 @@ def window(
 
 
 def moving(t: list[float], size: tuple[int, ...], g: float, low: float, high: float) -> tuple[Any, ...]:
-    """The arguments of exercise 4: velocities of as many pictures (C, H, W) as times."""
+    """The arguments of exercise 3: velocities of as many pictures (C, H, W) as times."""
     return normal(len(t), *size), normal(len(t), *size, seed=1), torch.tensor(t), g, low, high
 
 

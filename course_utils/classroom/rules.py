@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import symtable
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def complaints(path: Path) -> list[str]:
     except CourseError as error:
         return [str(error)]
     found = [*_file(path, notebook), *_stamp(notebook), *machine_paths(notebook)]
-    found += [*_skeleton(path, notebook), *_exercises(notebook), *_links(path, notebook)]
+    found += [*_skeleton(path, notebook), *_exercises(notebook), *_solved(notebook), *_links(path, notebook)]
     for cell in notebook["cells"]:
         found += [f"{where(notebook, cell)}: {complaint}" for complaint in _cell(cell)]
     return [f"{path.name}, {complaint}" for complaint in found]
@@ -167,6 +168,9 @@ def _exercises(notebook: Notebook) -> Iterator[str]:
         expected = {"exercise": "check", "check": "solution", "solution": "exercise"}[tag]
         if following != expected:
             yield f"{where(notebook, cell)}: after this {tag} comes a cell tagged {expected}; the next one is tagged {following}."
+        printed = "".join(text(output.get("text", "")) for output in cell["outputs"])
+        if tag == "check" and ("nbval-check-output" not in tags(cell) or ": not done yet" not in printed):
+            yield f"{where(notebook, cell)}: a check of a stub prints “…: not done yet”, and is tagged nbval-check-output."
     said: list[str] = []  # the texts since the exercise before
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
@@ -178,6 +182,30 @@ def _exercises(notebook: Notebook) -> Iterator[str]:
             if "clinic" not in tags(cell) and not re.search(r"\*\*\d+ · [\w-]+ · \d+ min", words):
                 yield f"{where(notebook, cell)}: say number, difficulty and minutes, such as **1 · warm-up · 5 min.**"
             said = []
+
+
+def _solved(notebook: Notebook) -> Iterator[str]:
+    """Nothing hangs on a solution, so that the student edition, which has none, runs as the lesson does."""
+    solved: set[str] = set()  # names that a solution bound last
+    for cell in code_cells(notebook):
+        try:
+            top = symtable.symtable(text(cell["source"]), "cell", "exec")
+        except SyntaxError:  # a magic, or an error that is meant
+            continue
+        bound = {name.get_name() for name in top.get_symbols() if name.is_assigned() or name.is_imported()}
+        if "solution" in tags(cell):
+            solved |= bound
+            continue
+        for name in sorted(_read(top) & solved - bound):
+            yield f"{where(notebook, cell)}: {name} comes from a solution, which the student edition lacks: write it in a cell before."
+        solved -= bound
+
+
+def _read(table: symtable.SymbolTable) -> set[str]:
+    """Names of the notebook that are read here or in a function inside."""
+    top = table.get_type() == "module"
+    found = {name.get_name() for name in table.get_symbols() if name.is_referenced() and (top or name.is_global())}
+    return found.union(*map(_read, table.get_children()))
 
 
 def _links(path: Path, notebook: Notebook) -> Iterator[str]:

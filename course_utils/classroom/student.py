@@ -18,6 +18,7 @@ from course_utils.common import ROOT, CourseError, atomic_path, cannot_write, ty
 OUT = ROOT / "_build" / "student"
 SOLUTIONS = ROOT / "_build" / "solutions"
 BESIDE = ("Makefile", "pyproject.toml", "constraints.txt", "environment.yml", "LICENSE", "LICENSE-CC-BY-4.0")
+FOLDERS = ("course_utils", "data", "book/results")  # lessons read measured results, too
 README = """# Words to Pixels: student edition
 
 The lessons {lessons} with all that they need. On Linux or an Apple-silicon Mac with Python 3.11, 3.12 or 3.13, in this folder:
@@ -93,7 +94,7 @@ def student(notebook: Notebook) -> Notebook:
 
 
 def write(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """Writes these lessons for students, the package and the data into `folder`; returns the lessons' files.
+    """Writes these lessons for students, the package, the data and the measured results into `folder`; returns the lessons' files.
 
     The folder works wherever it is put. The checks of the exercises are packed: see PACKED. A file that is there already is
     overwritten, others are left alone. Raises CourseError if the folder is the course's own, or cannot be written to.
@@ -107,7 +108,7 @@ def write(paths: Sequence[Path], folder: Path) -> list[Path]:
     try:
         for name in BESIDE:
             shutil.copy(ROOT / name, folder)
-        for name in ("course_utils", "data"):
+        for name in FOLDERS:
             ignore = shutil.ignore_patterns("__pycache__", ".*")
             shutil.copytree(ROOT / name, folder / name, ignore=ignore, dirs_exist_ok=True)
     except OSError as error:
@@ -132,7 +133,7 @@ def packed(source: str) -> str:
 def pack(folder: Path, lessons: Sequence[Path]) -> Path:
     """Writes FOLDER.zip beside the folder, with these lessons in it and what they need; returns it."""
     target = folder.resolve().with_name(f"{folder.resolve().name}.zip")
-    rest = [file for name in ("course_utils", "data") for file in sorted((folder / name).rglob("*"))]
+    rest = [file for name in FOLDERS for file in sorted((folder / name).rglob("*"))]
     files = [*(folder / name for name in (*BESIDE, "README.md")), *lessons, *rest]
     with atomic_path(target) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:

@@ -57,7 +57,7 @@ def stages(name: str | None) -> list[dict[str, Any]]:
         card = None
     if card is None:
         return []
-    last = {key: card.get(key) for key in ("command", "images_seen", "seconds")}
+    last = {key: card.get(key) for key in ("command", "data", "images_seen", "seconds")}
     return [*card.get("before", []), last]
 
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from course_utils.common import CourseError, atomic_path, typed_path
 from course_utils.generators.base import FAMILIES
+from course_utils.worlds.captioned import LEAST, WORLDS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from course_utils.generators import Generator
     from course_utils.measure.judge import Judge
     from course_utils.worlds.scenes import Scene
 
@@ -26,6 +28,7 @@ EXAMPLES = """examples:
   python -m course_utils evaluate flow-shapes --choose            how much guidance, from the validation prompts
   python -m course_utils evaluate flow-shapes --prompts 200 --quick --steps 4 --guidance 1
   python -m course_utils evaluate flow-shapes --snapshots RUN --out curve.jsonl
+  python -m course_utils evaluate flow-folder --path my_pictures  where there is no judge: distance from the pictures kept for it
 """
 
 
@@ -34,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.allow_abbrev = False  # what was typed goes into the result
     parser.add_argument("name", help="weights: a shipped name or a folder")
+    parser.add_argument("--path", type=typed_path, help="folder of the pictures that these weights were trained on")
     parser.add_argument("--prompts", type=int, default=500, help="prompts of each group (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="steps of the sampler (default: the card's)")
     parser.add_argument("--guidance", type=float, help="guidance (default: the card's)")
@@ -42,9 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation", action="store_true", help="use the validation prompts: for choices, not for results"
     )
     parser.add_argument("--quick", action="store_true", help="caption accuracy of complete captions by judge A only")
-    parser.add_argument(
-        "--sample", type=int, default=100, help="pictures of each group that judge B reads, too (default: %(default)s)"
-    )
+    parser.add_argument("--sample", type=int, help="pictures of each group that judge B reads, too (default: 100)")
     parser.add_argument(
         "--choose",
         action="store_true",
@@ -67,6 +69,7 @@ def main(args: argparse.Namespace) -> None:
     from course_utils.commands.cards import measured, typed
     from course_utils.loaded import watch_loaded
     from course_utils.measure.labels import LABELS
+    from course_utils.measure.worlds import MEASURED
     from course_utils.weights import read_card, weights_folder, write_card
 
     if args.prompts < 1:
@@ -77,14 +80,16 @@ def main(args: argparse.Namespace) -> None:
         return
     card = read_card(args.name)
     kind = card.get("kind")
-    check(args, card)
     if kind != "judge" and kind not in FAMILIES:
         raise CourseError(
             f"The weights {args.name!r} are of the kind {kind!r}; `evaluate` measures generators and the judge."
         )
+    check(args, card)
     with watch_loaded() as weights:
         if kind == "judge":
             result = choose_certainty(args) if args.choose else judge_result(args)
+        elif card.get("world", "shapes") not in MEASURED:
+            result = fidelity_result(args, card)
         else:
             result = choose_guidance(args) if args.choose else generator_result(args)
     words = [Path(word).name if word == args.name else word for word in args.argv]
@@ -97,15 +102,21 @@ def main(args: argparse.Namespace) -> None:
 
 
 def check(args: argparse.Namespace, card: dict[str, Any]) -> None:
-    """Raises CourseError for a world without a judge, and for options that mean nothing for these weights."""
+    """Raises CourseError for options that mean nothing for these weights, and where one is missing."""
     from course_utils.measure.worlds import MEASURED
 
     world = card.get("world", "shapes")
-    if world not in MEASURED:
-        raise CourseError(
-            f"{args.name} draws pictures of the world {world}, and there are judges for {' and '.join(MEASURED)} only, so nothing "
-            "here says how often they are right; draw some and look at them."
-        )
+    judged = ("choose", "snapshots", "quick", "sample", "validation")
+    for option in judged if world not in MEASURED else ():
+        if getattr(args, option) not in (None, False):
+            raise CourseError(
+                f"{args.name} draws pictures of the world {world}, and there are judges for {' and '.join(MEASURED)} only; "
+                f"leave out --{option}."
+            )
+    if args.path is not None and "path" not in WORLDS.get(world, ("", ()))[1]:
+        raise CourseError(f"The world {world} has no folder of pictures; leave out --path.")
+    if args.path is None and world == "folder":
+        raise CourseError(f"{args.name} was trained on a folder of pictures; name it, with --path my_pictures.")
     if card.get("kind") == "judge" and args.choose and world != "shapes":
         raise CourseError(
             f"No pictures of the world {world} are labelled by eye yet, so nothing can be chosen from them."
@@ -124,6 +135,7 @@ def generator_result(args: argparse.Namespace) -> dict[str, Any]:
     from course_utils.measure.worlds import measured
 
     generator = load(args.name, args.device)
+    sample = 100 if args.sample is None else args.sample
     of = measured(generator.card.get("world", "shapes"))
     groups = GROUPS[:3] if args.quick else GROUPS
     found = measure(
@@ -136,13 +148,59 @@ def generator_result(args: argparse.Namespace) -> dict[str, Any]:
         guidance=args.guidance,
         seed=args.seed,
         test=of.seeds["validation" if args.validation else "test"],
-        second=None if args.quick or args.sample < 1 else judge_b(of.name),
-        sample=args.sample,
+        second=None if args.quick or sample < 1 else judge_b(of.name),
+        sample=sample,
         of=of,
     )
-    steps = generator.steps if args.steps is None else args.steps
-    guidance = generator.guidance if args.guidance is None else args.guidance
-    return {"prompts": args.prompts, "steps": steps, "guidance": guidance, **found}
+    return {"prompts": args.prompts, **sampler(generator, args), **found}
+
+
+def sampler(generator: Generator, args: argparse.Namespace) -> dict[str, Any]:
+    """Steps and guidance with which it draws."""
+    return {
+        name: getattr(generator, name) if (given := getattr(args, name)) is None else given
+        for name in ("steps", "guidance")
+    }
+
+
+def fidelity_result(args: argparse.Namespace, card: dict[str, Any]) -> dict[str, Any]:
+    """Fidelity in a world without a judge: how far drawn pictures lie from those that were kept out of training.
+
+    Drawn are the captions of as many pictures that were trained on; these pictures themselves are the floor. Raises
+    CourseError if the folder is not the one that the weights were trained on, or too few were kept.
+    """
+    import torch
+
+    from course_utils.generators import load
+    from course_utils.measure.fidelity import Features
+    from course_utils.measure.quality import distances
+    from course_utils.recipes.sources import about, opened, pictures
+
+    generator = load(args.name, args.device)
+    seen, kept = (opened(card["world"], split, args.path, generator.side) for split in ("train", "test"))
+    here, *earlier = about(seen, generator.side), *(stage.get("data") or "" for stage in card.get("before", []))
+    others = [data for data in earlier if f" pictures of {seen.name}, " in data and not data.startswith(here)]
+    if others or not card.get("data", "").startswith(here):
+        raise CourseError(
+            f"{args.name}, or what it was built on, was trained on other pictures than {args.path or seen.name} holds now, so that nobody "
+            "knows which it has not seen; name the folder as it was, or train again."
+        )
+    n = min(len(seen), len(kept), args.prompts)
+    if n < LEAST:
+        raise CourseError(f"A distance of {n} pictures tells nothing; ask for {LEAST} at least.")
+    random = torch.Generator().manual_seed(args.seed)
+    ours, theirs = (torch.randperm(len(part), generator=random)[:n] for part in (seen, kept))
+    drawn = generator(seen.said(ours.tolist(), ours.tolist()), seed=args.seed, steps=args.steps, guidance=args.guidance)
+    real, real2 = (pictures(part, rows, generator.side) / 255 for part, rows in ((seen, ours), (kept, theirs)))
+    autoencoder = getattr(generator, "autoencoder", None)
+    found, intervals = distances(Features.load(), drawn.images, real, real2, autoencoder)
+    print(
+        f"There is no judge for the world {card['world']}, so nothing here says how often a picture shows what was asked. fidelity: distance "
+        f"of {n} pictures, drawn for captions that were trained on, from {n} of the {len(kept)} that were kept out of training; "
+        f"fidelity_floor: of the {n} real pictures with those captions; mere copies of them would have it, too."
+    )
+    counts = {"pictures": n, "kept": len(kept), "trained_on": len(seen), **sampler(generator, args)}
+    return {**counts, **found, "intervals": intervals, "seconds_per_picture": drawn.seconds / n}
 
 
 def judge_b(world: str) -> Any:
@@ -166,7 +224,7 @@ def judge_result(args: argparse.Namespace) -> dict[str, Any]:
 
         test = judge.of.seeds["validation" if args.validation else "test"]
         many, each = (args.prompts, args.prompts) if args.quick else (2_000, 500)
-        sample = min(args.sample, 100)
+        sample = 100 if args.sample is None else min(args.sample, 100)
         found = {"certain": judge.certain, "judge_a": measure_reader(judge, many, each, test)}
         return (
             found if args.quick else {**found, "judge_b": measure_reader(judge_b(judge.of.name), sample, sample, test)}

@@ -145,6 +145,7 @@ def train_here(args: argparse.Namespace, words: Sequence[str]) -> Path:
     card = {
         **recipe.card,
         "command": command(args.what, words),
+        "data": recipe.data,
         "training": {k: v for k, v in dataclasses.asdict(config).items() if k not in ("checkpoint_minutes", "keep")},
         "images_seen": last["images"],
         "seconds": round(last["seconds"]),

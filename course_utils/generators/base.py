@@ -68,6 +68,7 @@ class Generator(ABC):
     """Draws pictures from prompts. A family implements `draw`; checks, noise and timing are the same for all."""
 
     steps, guidance = 1, 1.0  # a family's defaults
+    side: int  # pixels of a side of its pictures
 
     def __init__(self, card: Mapping[str, Any], device: torch.device | str = "cpu"):
         self.card, self.device = card, torch.device(device)

@@ -19,22 +19,29 @@ from course_utils.weights import Weights, load_weights, weights_folder
 Velocity = Callable[[Tensor, Tensor], Tensor]  # (x, t (B,)) -> dx/dt
 
 
-def euler(velocity: Velocity, x: Tensor, steps: int) -> Tensor:
-    """x(1) from x(0) by `steps` equal steps x += v Δt; error of order Δt, one evaluation a step."""
-    times = torch.linspace(0, 1, steps + 1, device=x.device, dtype=x.dtype)
-    for t, following in pairwise(times):
+def euler(velocity: Velocity, x: Tensor, steps: int | Tensor) -> Tensor:
+    """x(1) from x(0) by steps x += v Δt: so many equal ones, or from one to the next of the rising times `steps` (N + 1,).
+
+    Error of order Δt, one evaluation a step.
+    """
+    for t, following in pairwise(_times(steps, x)):
         x = x + (following - t) * velocity(x, t.expand(len(x)))
     return x
 
 
-def heun(velocity: Velocity, x: Tensor, steps: int) -> Tensor:
-    """x(1) from x(0) by the trapezoidal rule with an Euler step as predictor; error of order Δt², two evaluations a step."""
-    times = torch.linspace(0, 1, steps + 1, device=x.device, dtype=x.dtype)
-    for t, following in pairwise(times):
+def heun(velocity: Velocity, x: Tensor, steps: int | Tensor) -> Tensor:
+    """The same by the trapezoidal rule with an Euler step as predictor; error of order Δt², two evaluations a step."""
+    for t, following in pairwise(_times(steps, x)):
         first = velocity(x, t.expand(len(x)))
         second = velocity(x + (following - t) * first, following.expand(len(x)))
         x = x + (following - t) * (first + second) / 2
     return x
+
+
+def _times(steps: int | Tensor, x: Tensor) -> Tensor:
+    if isinstance(steps, Tensor):
+        return steps.to(x)
+    return torch.linspace(0, 1, steps + 1, device=x.device, dtype=x.dtype)
 
 
 SOLVERS = {"euler": (euler, 1), "heun": (heun, 2)}  # and evaluations for each step
@@ -69,9 +76,11 @@ class FlowGenerator(Generator):
         self.autoencoder = None
         if "autoencoder" in weights.card:
             self.autoencoder = build(weights, "autoencoder", weights.card["autoencoder"]).to(device)
+        self.side = self.model.config.size * (1 if self.autoencoder is None else 4)
         sampler = weights.card.get("sampler", {})
         self.steps, self.guidance = sampler.get("steps", 16), sampler.get("guidance", 2.0)
         self.solver = sampler.get("solver", "euler")
+        self.guided = guided
 
     def unread(self, prompt: str) -> str:
         """The end of the prompt beyond the tokens that the text encoder reads."""
@@ -83,7 +92,7 @@ class FlowGenerator(Generator):
         tokens = self.tokenizer.batch(prompts, config.text.longest).to(self.device)
         empty = self.tokenizer.batch([""] * len(prompts), 1).to(self.device)
         solve, evaluations = SOLVERS[self.solver]
-        velocity = guided(self.model, tokens, empty, guidance)
+        velocity = self.guided(self.model, tokens, empty, guidance)
         x = solve(velocity, noise(config.channels, config.size, config.size), steps)
         images = x if self.autoencoder is None else self.autoencoder.decode(x)
         return images / 2 + 0.5, steps * evaluations * (1 if guidance in (0.0, 1.0) else 2)

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from course_utils.models import load_model
+from course_utils.models.features import FeatureNetwork
 
 
 class Features:
-    """Pictures (N, 3, P, P) in [0, 1] to features (N, 128) of the shipped self-supervised network of their world."""
+    """Pictures (N, 3, H, H) in [0, 1] to features (N, 128) of a shipped self-supervised network.
 
-    def __init__(self, network: nn.Module):
+    Pictures of another size than the network learned from are brought to it first.
+    """
+
+    def __init__(self, network: FeatureNetwork):
         self.network = network.eval()
 
     @classmethod
     def load(cls, name: str = "features") -> Features:
         """The shipped network. Raises CourseError if its weights are missing or damaged."""
-        return cls(load_model(name, "features"))
+        network = load_model(name, "features")
+        assert isinstance(network, FeatureNetwork)
+        return cls(network)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, batch_size: int = 256) -> Tensor:
+        side = self.network.config.pixels
+        if images.shape[-1] != side:
+            images = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
         return torch.cat([self.network(part) for part in images.split(batch_size)])
 
 

@@ -181,23 +181,29 @@ def fidelity_of(
     test: int,
     of: Measured = SHAPES,
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Fréchet distance of n drawn pictures from n real ones, beside real from real (the floor), and real from their round trip.
-
-    Returns the numbers by name and the intervals of the first two.
-    """
+    """`distances` of n pictures drawn for captions of the test list."""
     ours, texts = real_and_captions(n, 10_000_000, test, of)
     other = of.scenes(test, 20_000_000, n, split="train")
-    drawn = features(generator(texts, seed=seed, steps=steps, guidance=guidance).images)
-    real, real2 = features(of.render(ours)), features(of.render(other))
-    found = {"fidelity": frechet_distance(drawn, real2), "fidelity_floor": frechet_distance(real, real2)}
-    distance = lambda of: lambda i: frechet_distance(of[i], real2)  # noqa: E731
-    intervals = {
-        name: bootstrap(distance(of), n, 40, centre=found[name])
-        for name, of in (("fidelity", drawn), ("fidelity_floor", real))
-    }
-    if getattr(generator, "autoencoder", None) is not None:
-        tripped = features(through(generator.autoencoder, of.render(ours)))  # type: ignore[attr-defined]
-        found["fidelity_round_trip"] = frechet_distance(tripped, real2)
+    drawn = generator(texts, seed=seed, steps=steps, guidance=guidance).images
+    return distances(features, drawn, of.render(ours), of.render(other), getattr(generator, "autoencoder", None))
+
+
+def distances(
+    features: Features, drawn: Tensor, ours: Tensor, others: Tensor, autoencoder: torch.nn.Module | None = None
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Fréchet distances from real pictures `others`: of drawn ones; of `ours`, real ones with the captions that were drawn
+    (the floor); and of these after the round trip, if there is an autoencoder.
+
+    All are (N, 3, 32, 32) in [0, 1], equally many, as a distance falls with N. Returns the numbers by name and the
+    95 % intervals of the first two.
+    """
+    real = features(others)
+    rows = {"fidelity": features(drawn), "fidelity_floor": features(ours)}
+    found = {name: frechet_distance(row, real) for name, row in rows.items()}
+    distance = lambda of: lambda i: frechet_distance(of[i], real)  # noqa: E731
+    intervals = {name: bootstrap(distance(row), len(real), 40, centre=found[name]) for name, row in rows.items()}
+    if autoencoder is not None:
+        found["fidelity_round_trip"] = frechet_distance(features(through(autoencoder, ours)), real)
     return found, intervals
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -38,9 +39,14 @@ def title(args: argparse.Namespace) -> str:
     return args.world if size(args) == usual else f"{args.world}-{size(args)}"
 
 
+def opened(name: str, split: str, path: Path | None, size: int) -> Captioned:
+    """A split of a world; where the world can draw or cut its pictures in any size, in this one."""
+    return world(name, split, path=path, size=size if "size" in WORLDS[name][1] else None)
+
+
 def open_training(args: argparse.Namespace) -> Captioned:
     """The split of the world that `--world` and `--split` name; says what a folder holds and what is left out."""
-    found = world(args.world, args.split, path=args.path, size=size(args) if "size" in WORLDS[args.world][1] else None)
+    found = opened(args.world, args.split, args.path, size(args))
     if found.report:
         print(found.report)
     return found

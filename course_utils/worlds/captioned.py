@@ -35,6 +35,9 @@ WORLDS: dict[str, tuple[str, tuple[str, ...]]] = {  # name: (module, the options
 }
 
 
+LEAST = 20  # pictures in a part for testing: from fewer a Fréchet distance tells next to nothing (see `evaluate`)
+
+
 @dataclass(frozen=True)
 class Captioned:
     """A split of a world: `n` pictures, numbered from 0, with captions and perhaps labels.

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from course_utils.common import CourseError
 from course_utils.worlds.caption_files import read_sidecar, read_table, says_something, tidy
-from course_utils.worlds.captioned import Captioned, Captions, check_split
+from course_utils.worlds.captioned import LEAST, Captioned, Captions, check_split
 from course_utils.worlds.files import check_size, endings, read_squares
 from course_utils.worlds.listing import LeftOut, list_folder, nfc, shown, told
 
@@ -22,9 +22,9 @@ EVERY = 10  # of so many pictures one is for testing, on average
 def open_world(name: str, split: str, path: str | Path | None = None, size: int = 64) -> Captioned:
     """The pictures of the folder `path`, each cut to the square in its middle and resized to (3, size, size).
 
-    Where their captions come from, `find_captions` says. The split hangs on the hash of a picture's name in the folder
-    alone: about one of ten is for testing, and stays so when others come or go. All pictures of the split are decoded
-    now and kept as bytes, 12 kB each at size 64. `report` counts pictures and captions, and names what is left out.
+    Where their captions come from, `find_captions` says. The split "test" is kept for evaluation, never trained on: about
+    one picture of ten, by the hash of its name in the folder alone, so that it stays when others come or go; where that
+    would be fewer than LEAST, none is kept, and "train" is all. All pictures of the split are decoded now and kept as bytes, 12 kB each at size 64. `report` counts pictures and captions, and names what is left out.
     Raises CourseError if folder, pictures or captions are missing, and if files cannot be read, which it names.
     """
     check_split(name, split)
@@ -38,12 +38,15 @@ def open_world(name: str, split: str, path: str | Path | None = None, size: int 
         raise CourseError(
             f"There are no pictures in {root}; put some there (.jpg, .png, …). Left out: {told(left_out)}."
         )
-    files = [file for file in sorted(found) if split == "all" or is_for_testing(file) == (split == "test")]
-    if not files:
-        raise CourseError(
-            f"None of the {len(found)} pictures in {root} falls into the split {split!r}, which hangs on their names; "
-            "add some, or rename one."
-        )
+    kept = {file for file in found if is_for_testing(file)}
+    if len(kept) < LEAST:
+        kept = set()
+        if split == "test":
+            raise CourseError(
+                f"Of the {len(found)} pictures in {root} none is kept for evaluation, as {LEAST} at least must be, which "
+                f"is one in {EVERY}; add some until there are more than about {LEAST * EVERY}, and train anew."
+            )
+    files = [file for file in sorted(found) if split == "all" or (file in kept) == (split == "test")]
     images = read_squares([root / file for file in files], size)
     return Captioned(
         name,
@@ -51,14 +54,14 @@ def open_world(name: str, split: str, path: str | Path | None = None, size: int 
         len(files),
         lambda numbers: images[numbers].float() / 255,
         lambda i: _by_language(found[files[i]]),
-        report=f"pictures: {len(found)}, of them {len(files)} in the split {split}; "
+        report=f"pictures: {len(found)}, {f'{len(kept)} of them' if kept else f'too few for {LEAST} to be'} kept for evaluation; "
         f"captions: {sources.total()} ({', '.join(f'{n} from {source}' for source, n in sources.items() if n)}), "
         f"for example {shown(files[0])}: {shown(found[files[0]][0])}; left out: {told(left_out)}",
     )
 
 
 def is_for_testing(file: str) -> bool:
-    """Whether the picture with this name, relative to its folder and with "/", belongs to the split "test"."""
+    """Whether the picture with this name, relative to its folder and with "/", belongs to the split "test", if there is one."""
     return int(hashlib.sha256(nfc(file).encode("utf-8", "surrogateescape")).hexdigest(), 16) % EVERY == EVERY - 1
 
 

@@ -1,0 +1,73 @@
+"""Figures of speed: the ladder with its price in quality, and the roofline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from course_utils.common import CourseError
+from course_utils.show.style import INK, use_style
+
+
+def ladder(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Rungs from top to bottom: milliseconds for one picture on the left, caption accuracy with its interval on the right.
+
+    rows: those of book/results/ladder-cpu.json. Rungs that failed are named, without a bar. Starts are dark.
+    """
+    use_style()
+    timed = [row for row in rows if row["ms_batch1"] is not None]
+    if not timed:
+        raise CourseError("No rung of this ladder was timed; measure it with `python -m course_utils bench`.")
+    figure = Figure(figsize=(7, 0.34 * len(rows) + 1.3))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    for place, row in enumerate(rows):
+        if row["ms_batch1"] is None:
+            left.text(0, place, " failed: the reason stands below the table", va="center", size=8)
+            continue
+        left.barh(place, row["ms_batch1"], color=INK if row["start"] else "C0", height=0.6)
+        left.text(row["ms_batch1"], place, f" {row['ms_batch1']:.0f}", va="center", size=8)
+        if row["accuracy"] is not None:
+            low, high = row["intervals"]["accuracy"]
+            right.plot([low, high], [place, place], color=INK if row["start"] else "C0")
+            right.plot(row["accuracy"], place, "o", color=INK if row["start"] else "C0")
+    left.set_yticks(range(len(rows)), [f"{row['rung']}, {row['steps']}" for row in rows])
+    left.invert_yaxis()
+    left.set(xlabel="ms for one picture, alone")
+    left.set_xlim(0, 1.15 * max(row["ms_batch1"] for row in timed))
+    right.set(xlabel="caption accuracy", xlim=(0, 1))
+    best = min(timed, key=lambda row: row["ms_batch1"])
+    first = next(row for row in timed if row["start"])
+    figure.suptitle(
+        f"{first['ms_batch1']:.0f} ms become {best['ms_batch1']:.0f} ms (“{best['rung']}”), by factor {best['factor']:.1f}"
+    )
+    return figure
+
+
+def roofline(
+    machine: Mapping[str, Any], points: Mapping[str, tuple[float, float]], *, title: str, dtype: str = "fp32"
+) -> Figure:
+    """Speeds of kernels under the machine's roof, both axes logarithmic.
+
+    Args:
+        machine: what `measure.ceilings.ceilings` found.
+        points: label → (operations for each byte, operations per second).
+        title: one sentence that says what the points show.
+    """
+    use_style()
+    if not points:
+        raise CourseError("roofline got no points; give label → (operations for each byte, operations per second).")
+    figure = Figure(figsize=(7, 4))
+    axes = figure.add_subplot()
+    xs = [x for x, _ in points.values()]
+    peak, bandwidth = machine["gemm"][dtype], machine["bandwidth"]
+    line = np.geomspace(min(min(xs), peak / bandwidth) / 2, max(max(xs), peak / bandwidth) * 2, 100)
+    axes.plot(line, np.minimum(line * bandwidth, peak) / 1e9, color=INK, label="the roof")
+    for number, (name, (x, y)) in enumerate(points.items()):
+        axes.plot(x, y / 1e9, "os^Dv<>PX*hd"[number % 12], color=f"C{number % 8}", label=name, ms=7)
+    axes.set(xscale="log", yscale="log", xlabel="operations for each byte", ylabel="billion operations a second")
+    axes.legend(fontsize=8, loc="lower right")
+    axes.set_title(title, wrap=True)
+    return figure

@@ -1,0 +1,1 @@
+"""Making generators faster, each change beside what it costs in quality."""

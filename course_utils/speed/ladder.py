@@ -1,0 +1,425 @@
+"""The speed ladder: each rung's time, operations, memory and quality, on the same weights, prompts and seeds.
+
+`climb` makes a row for each rung. A rung that fails stays in the table, with the reason.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_utils.common import CourseError
+from course_utils.generators import Generator
+from course_utils.generators.base import noise_for
+from course_utils.measure.ceilings import roof
+from course_utils.measure.costs import Costs, count
+from course_utils.measure.fidelity import Features, frechet_distance, mean_pairwise_distance
+from course_utils.measure.intervals import bootstrap, paired_bootstrap, wilson
+from course_utils.measure.judge import Judge
+from course_utils.measure.quality import GROUPS, Prompt, prompts_of
+from course_utils.measure.synthesis import SceneFitter
+from course_utils.measure.timing import interleaved, milliseconds, ratio, spread
+from course_utils.speed.rungs import CHANGES, FUSED, Rung, core_count, threads
+from course_utils.worlds.captions import caption
+from course_utils.worlds.render import render
+from course_utils.worlds.scenes import SEEDS, fitting, scenes
+
+FIELDS = (
+    "family rung start ms_batch1 ms_batch32 images_per_second peak_mb evaluations gflop accuracy fidelity diversity intervals "
+    "factor fewer_operations faster_operations reason"
+).split()
+BATCHES = {"cpu": (1, 32), "cuda": (1, 32, 64, 1024, 4096)}
+LARGE = 16  # pictures: on a CPU such a batch lasts seconds
+TIMED = "a small red circle above a large blue square"  # what is drawn for the clock
+DRAWN_AT_ONCE = 32
+MIB = 2**20
+
+
+@dataclass
+class Climber:
+    """A rung with the generator that it made, and all that is found out about it."""
+
+    rung: Rung
+    generator: Any = None
+    steps: int = 0
+    costs: Callable[[int], Costs] | None = None  # of a batch
+    evaluations: int = 0
+    times: dict[int, list[float]] = field(default_factory=dict)  # batch: milliseconds of each round
+    peak: int = 0  # bytes
+    compile_seconds: float = 0.0
+    difference: float | None = None  # largest, of a pixel, from the rung that it should equal
+    quality: dict[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+
+    def call(self, batch: int, seed: int = 0) -> Tensor:
+        """Pictures of the prompt that is drawn for the clock."""
+        return self.draw([TIMED] * batch, seed, batch)
+
+    def draw(self, prompts: Sequence[str], seed: int = 0, batch_size: int = DRAWN_AT_ONCE) -> Tensor:
+        """Pictures (N, 3, H, W) in [0, 1]."""
+        return self.generator(prompts, steps=self.steps, seed=seed, batch_size=batch_size).images
+
+
+def prepare(base: Generator, rung: Rung, steps: int | None = None) -> Climber:
+    """Makes the rung's generator of a copy of `base`, and counts what it costs, before anything is fused."""
+    climber = Climber(rung, copy.deepcopy(base), steps or rung.steps)
+    for name in rung.changes:
+        if name not in FUSED:
+            climber.generator = CHANGES[name](climber.generator)
+    one, two = (count(partial(plain_draw, climber, batch)) for batch in (1, 2))
+    climber.costs = partial(extrapolate, one, two)
+    passes: list[int] = []
+    hook = climber.generator.model.register_forward_pre_hook(lambda _, inputs: passes.append(len(inputs[0])))
+    plain_draw(climber, 1)
+    hook.remove()
+    climber.evaluations = sum(passes)
+    for name in rung.changes:
+        if name in FUSED:
+            climber.generator = CHANGES[name](climber.generator)
+    return climber
+
+
+def plain_draw(climber: Climber, batch: int) -> object:
+    """One drawing without the inference mode of `Generator.__call__`, in which PyTorch shows whole operators instead of kernels."""
+    jobs = [(i, 0) for i in range(batch)]
+    device = climber.generator.device
+    noise = lambda *shape: noise_for(0, jobs, shape).to(device)  # noqa: E731
+    with torch.no_grad():
+        return climber.generator.draw([TIMED] * batch, noise, climber.steps, climber.generator.guidance)
+
+
+def extrapolate(one: Costs, two: Costs, batch: int) -> Costs:
+    """The costs of a batch, from those of one and of two pictures: a straight line, as only the weights are shared."""
+    line = lambda a, b: a + (batch - 1) * (b - a)  # noqa: E731
+    return Costs(
+        line(one.operations, two.operations), line(one.bytes, two.bytes), one.kernels, line(one.peak, two.peak)
+    )
+
+
+def prepare_all(base: Generator, rungs: Sequence[Rung], skip: Mapping[str, str] | None = None) -> list[Climber]:
+    """All rungs, those that fail with their reason. The steps of a control are those that cost the same as what it controls.
+
+    skip: changes that are not tried, and why.
+    """
+    found: dict[str, Climber] = {}
+    for rung in rungs:
+        try:
+            for name in rung.changes:
+                if skip and name in skip:
+                    raise CourseError(skip[name])
+            steps = rung.steps
+            if rung.control:
+                other = found[rung.control]
+                if other.reason is not None:
+                    raise CourseError(f"What it is the control of failed: {other.reason}")
+                steps = equal_steps(other.evaluations, rung.steps)
+            found[rung.name] = prepare(base, rung, steps)
+        except Exception as error:
+            found[rung.name] = Climber(rung, reason=sentence(error))
+    return list(found.values())
+
+
+def equal_steps(evaluations: int, steps: int) -> int:
+    """How many guided steps of a ladder's `steps` cost as many evaluations (two a step), rounded up: in favour of the control."""
+    return max(1, min(steps, -(-evaluations // 2)))
+
+
+def sentence(error: Exception) -> str:
+    """An error as one short sentence."""
+    return " ".join(f"{'' if isinstance(error, CourseError) else type(error).__name__ + ': '}{error}".split())[:200]
+
+
+def emulated(machine: dict[str, Any]) -> dict[str, str]:
+    """The changes to bf16, where the machine only emulates it, and why not to wait for them: the ceiling says all there is to say."""
+    gemm = machine["gemm"]
+    if gemm["bf16"] >= gemm["fp32"] / 4:
+        return {}
+    why = (
+        f"This machine has no unit for bf16: {gemm['bf16'] / 1e9:.2g} billion operations a second in products of matrices, and "
+        f"{gemm['fp32'] / 1e9:.3g} in fp32."
+    )
+    return {name: why for name in CHANGES if "bf16" in name}
+
+
+def check_equal(climbers: Sequence[Climber], batch: int = 2) -> None:
+    """Fails each rung whose pictures are not, within its tolerance, those of the rung that it should equal."""
+    there = {climber.rung.name: climber for climber in climbers}
+    for climber in climbers:
+        reference = there.get(climber.rung.equals)
+        if climber.reason is not None or reference is None or reference.reason is not None:
+            continue
+        try:
+            climber.difference = float((climber.call(batch) - reference.call(batch)).abs().max())
+            if climber.difference > climber.rung.tolerance:
+                climber.reason = f"A pixel differs by {climber.difference:.2g} from “{climber.rung.equals}”; {climber.rung.tolerance:.2g} was allowed."
+        except Exception as error:
+            climber.reason = sentence(error)
+
+
+def clock(climbers: Sequence[Climber], batches: Sequence[int], rounds: int, device: str) -> None:
+    """Times all rungs at each batch in interleaved rounds; large batches on a CPU in fewer of them, as they last long.
+
+    What the first call takes beyond a later one is the price of compiling.
+    """
+    for batch in batches:
+        for climber in climbers:
+            if climber.reason is not None:
+                continue
+            try:
+                if any(name in FUSED for name in climber.rung.changes):
+                    first, later = (milliseconds(partial(climber.call, batch), device) for _ in range(2))
+                    climber.compile_seconds += max(0.0, first - later) / 1000
+                elif device == "cuda" or batch < LARGE:
+                    climber.call(batch)  # warm-up
+                if batch == 1:
+                    climber.peak = peak_bytes(climber, batch, device)
+            except Exception as error:
+                climber.reason = sentence(error)
+        able = {climber.rung.name: climber for climber in climbers if climber.reason is None}
+        calls = {name: partial(climber.call, batch) for name, climber in able.items()}
+        fewer = min(rounds, 3) if device == "cpu" and batch >= LARGE else rounds
+        for name, times in interleaved(calls, fewer, 0, device).items():
+            able[name].times[batch] = times
+        say(f"timed at batch {batch}")
+
+
+def peak_bytes(climber: Climber, batch: int, device: str) -> int:
+    """Bytes of weights and of most tensors alive at once: as the GPU's memory says, or counted, operator by operator, on a CPU."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        climber.call(batch)
+        return torch.cuda.max_memory_allocated()
+    assert climber.costs is not None
+    parts = (climber.generator.model, climber.generator.autoencoder)
+    weights = sum(p.nbytes for part in parts if part is not None for p in part.parameters())
+    return weights + climber.costs(batch).peak
+
+
+# ------------------------------------------------------------------------------------------------------- quality
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What all rungs draw: prompts in turns from three groups, and for diversity a few captions, each `copies` times."""
+
+    prompts: list[Prompt]
+    captions: list[str]
+    copies: int
+    real: Tensor  # features of real scenes
+    floor: float  # Fréchet distance of as many other real scenes as there are prompts
+    spread: Tensor  # (captions,) mean distance of real scenes that fit a caption
+
+
+def asked_of(features: Features, n: int, captions: int, copies: int = 4, seed: int = SEEDS["test"]) -> Asked:
+    """n prompts (n/3 of each group), `captions` captions, and the real scenes that they are held against."""
+    groups = [prompts_of(group, -(-n // 3), seed) for group in GROUPS[:3]]
+    prompts = [prompt for row in zip(*groups, strict=True) for prompt in row][:n]
+    varied = scenes(seed, 30_000_000, captions, split="train").scenes
+    texts = [caption(s, language=("en", "zh")[i % 2], seed=i) for i, s in enumerate(varied)]
+    real = features(render(scenes(seed, 20_000_000, 2000, split="train")))
+    others = features(render(scenes(seed, 10_000_000, n, split="train")))
+    fit = torch.stack([features(render(fitting(s, seed + i, copies))) for i, s in enumerate(varied)])
+    return Asked(prompts, texts, copies, real, frechet_distance(others, real), mean_pairwise_distance(fit))
+
+
+class Readers:
+    """Both judges and the features. A picture that was read before, number by number as a PNG holds it, is not read again."""
+
+    def __init__(self, judge: Judge, features: Features, fitter: SceneFitter | None, sample: int):
+        self.judge, self.features, self.fitter, self.sample = judge, features, fitter, sample
+        self.known: dict[bytes, Any] = {}
+
+    def second(self, pictures: Tensor) -> list[Any]:
+        """Judge B's readings of the first `sample` pictures (uint8)."""
+        if self.fitter is None:
+            return []
+        for picture in pictures[: self.sample]:
+            if (key := picture.numpy().tobytes()) not in self.known:
+                self.known[key] = self.fitter.read(picture[None].float() / 255)[0]
+        return [self.known[picture.numpy().tobytes()] for picture in pictures[: self.sample]]
+
+
+def look(climber: Climber, asked: Asked, readers: Readers) -> None:
+    """Draws what is asked with this rung, and keeps what judges and features say of each picture."""
+    pictures = (climber.draw([p.text for p in asked.prompts]) * 255).round().byte()
+    texts = [text for text in asked.captions for _ in range(asked.copies)]
+    varied = (climber.draw(texts, seed=1) * 255).round().byte()
+    right = [r.shows(p.asked) for r, p in zip(readers.judge.read(pictures / 255), asked.prompts, strict=True)]
+    second = [r.shows(p.asked) for r, p in zip(readers.second(pictures), asked.prompts, strict=False)]
+    apart = mean_pairwise_distance(readers.features(varied / 255).unflatten(0, (-1, asked.copies)))
+    climber.quality = {
+        "right": right,
+        "second": second,
+        "features": readers.features(pictures / 255),
+        "diversity": apart,
+    }
+
+
+def compare(mine: dict[str, Any], start: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    """Accuracy, fidelity and diversity of a rung, with intervals, and their differences from the start, paired by prompt and noise."""
+    n, real = len(mine["right"]), asked.spread
+    found: dict[str, Any] = {
+        "accuracy": sum(mine["right"]) / n,
+        "fidelity": frechet_distance(mine["features"], asked.real),
+        "diversity": float(mine["diversity"].mean() / real.mean()),
+        "pictures": n,
+        "fidelity_floor": asked.floor,
+    }
+    fidelity = lambda one, index: frechet_distance(one["features"][index], asked.real)  # noqa: E731
+    diversity = lambda one, index: float(one["diversity"][index].mean() / real[index].mean())  # noqa: E731
+    intervals: dict[str, Sequence[float]] = {"accuracy": wilson(sum(mine["right"]), n)}
+    intervals["fidelity"] = bootstrap(lambda i: fidelity(mine, i), n, 40, centre=found["fidelity"])
+    intervals["diversity"] = bootstrap(lambda i: diversity(mine, i), len(real), 400)
+    intervals["accuracy_difference"] = paired_bootstrap(mine["right"], start["right"])
+    apart = found["fidelity"] - frechet_distance(start["features"], asked.real)
+    low, high = bootstrap(lambda i: fidelity(mine, i) - fidelity(start, i), n, 40, centre=apart)
+    intervals["fidelity_difference"] = (apart, low, high)
+    apart = found["diversity"] - float(start["diversity"].mean() / real.mean())
+    intervals["diversity_difference"] = (
+        apart,
+        *bootstrap(lambda i: diversity(mine, i) - diversity(start, i), len(real), 400),
+    )
+    if mine["second"]:
+        found["accuracy_b"] = sum(mine["second"]) / len(mine["second"])
+        found["pictures_b"] = len(mine["second"])
+        intervals["accuracy_b"] = wilson(sum(mine["second"]), len(mine["second"]))
+        intervals["accuracy_b_difference"] = paired_bootstrap(mine["second"], start["second"])
+    return {**found, "intervals": intervals}
+
+
+STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 25)
+
+
+def fewest_steps(
+    generator: Generator, judge: Judge, n: int = 96, naive: int = 50, within: float = 0.01
+) -> tuple[int, dict[int, float]]:
+    """The fewest of STEPS whose caption accuracy, on n validation prompts, is at most `within` below that of `naive` steps.
+
+    More steps than the fewest need not be good enough, too: chance plays with n prompts. So it counts from the top: all that lie between must be
+    good enough as well. Returns the steps, and the accuracy of each number that was tried.
+    """
+    groups = [prompts_of(group, -(-n // 3), SEEDS["validation"]) for group in GROUPS[:3]]
+    prompts = [prompt for row in zip(*groups, strict=True) for prompt in row][:n]
+    tried: dict[int, float] = {}
+    fewest = naive
+    for steps in (naive, *(k for k in STEPS[::-1] if k < naive)):
+        drawn = generator([p.text for p in prompts], steps=steps, batch_size=DRAWN_AT_ONCE).images
+        tried[steps] = sum(r.shows(p.asked) for r, p in zip(judge.read(drawn), prompts, strict=True)) / n
+        if tried[steps] < tried[naive] - within:
+            break
+        fewest = steps
+    return fewest, tried
+
+
+# ----------------------------------------------------------------------------------------------------------- rows
+
+
+def row(
+    climber: Climber, start: Climber, fair: Climber, family: str, machine: dict[str, Any], asked: Asked | None
+) -> dict[str, Any]:
+    """The row of a rung, with all of FIELDS; None where nothing was measured, and then the reason."""
+    found: dict[str, Any] = {name: None for name in FIELDS}
+    found |= {"family": family, "rung": climber.rung.name, "start": climber.rung.start, "intervals": {}}
+    found |= {"steps": climber.steps or climber.rung.steps, "reason": climber.reason}
+    if climber.costs is not None:
+        costs = climber.costs(1)
+        found |= {"evaluations": climber.evaluations, "gflop": costs.operations / 1e9, "mb_moved": costs.bytes / MIB}
+        found |= {"kernels": costs.kernels, "largest_difference": climber.difference}
+    if climber.reason is not None or not climber.times:
+        return found
+    assert climber.costs is not None and start.costs is not None
+    per_picture = {batch: statistics.median(times) / batch for batch, times in climber.times.items()}
+    intervals: dict[str, Sequence[float]] = {
+        f"ms_batch{batch}": [v / batch for v in spread(times)[1:]]
+        for batch, times in climber.times.items()
+        if batch in (1, 32)
+    }
+    factor, low, high = ratio(start.times[1], climber.times[1])
+    fewer = start.costs(1).operations / climber.costs(1).operations
+    found |= {
+        "ms_batch1": per_picture[1],
+        "ms_batch32": per_picture.get(32),
+        "images_per_second": 1000 / min(per_picture.values()),
+        "peak_mb": climber.peak / MIB,
+        "factor": factor,
+        "fewer_operations": fewer,
+        "faster_operations": factor / fewer,
+        "sweep": {str(batch): at_batch(climber, batch, machine) for batch in climber.times},
+    }
+    intervals["factor"] = (low, high)
+    if fair.times:
+        middle, low, high = ratio(fair.times[1], climber.times[1])
+        found["factor_from_fair"], intervals["factor_from_fair"] = middle, (low, high)
+    if climber.compile_seconds:
+        saved = (statistics.median(fair.times[1]) - statistics.median(climber.times[1])) / 1000 if fair.times else 0.0
+        found |= {
+            "compile_seconds": climber.compile_seconds,
+            "repaid_after": climber.compile_seconds / saved if saved > 0 else None,
+        }
+    if climber.quality and start.quality and asked is not None:
+        quality = compare(climber.quality, start.quality, asked)
+        intervals |= quality.pop("intervals")
+        found |= quality
+    return found | {"intervals": intervals}
+
+
+def at_batch(climber: Climber, batch: int, machine: dict[str, Any]) -> dict[str, float]:
+    """Milliseconds for each picture of a batch, the share of the machine's best operations per second, and the overhead: 1 - roof / measured."""
+    assert climber.costs is not None
+    costs, measured = climber.costs(batch), statistics.median(climber.times[batch])
+    dtype = "bf16" if any("bf16" in name for name in climber.rung.changes) else "fp32"
+    own = machine["all threads"] if "all threads" in climber.rung.changes else machine
+    return {
+        "ms": measured / batch,
+        "utilisation": costs.operations / own["gemm"][dtype] * 1e3 / measured,
+        "overhead": 1 - roof(costs, own, dtype) / measured,
+    }
+
+
+def climb(
+    base: Generator,
+    rungs: Sequence[Rung],
+    machine: dict[str, Any],
+    family: str,
+    *,
+    batches: Sequence[int] | None = None,
+    rounds: int = 5,
+    readers: Readers | None = None,
+    asked: Asked | None = None,
+    skip: Mapping[str, str] | None = None,
+    until: float = float("inf"),
+) -> list[dict[str, Any]]:
+    """All rows of a ladder: costs, equality, times, quality; the last as long as the clock (`time.monotonic`) is before `until`.
+
+    machine: what `ceilings` found, and in "all threads" the same with all of them.
+    """
+    device = base.device.type
+    batches = batches or BATCHES[device]
+    with threads(1) if device == "cpu" else threads(core_count()):
+        climbers = prepare_all(base, rungs, {**emulated(machine), **(skip or {})})
+        say(f"{len(climbers)} rungs are prepared")
+        check_equal(climbers)
+        say("their pictures are compared")
+        clock(climbers, batches, rounds, device)
+        for climber in climbers:
+            if climber.reason is None and readers is not None and asked is not None and time.monotonic() < until:
+                look(climber, asked, readers)
+                say(f"{climber.rung.name}: {sum(climber.quality['right'])} of {len(asked.prompts)} right")
+    starts = [climber for climber in climbers if climber.rung.start]
+    if failed := [f"{c.rung.name}: {c.reason}" for c in starts if c.reason is not None]:
+        raise CourseError(f"A ladder needs its start, and it failed. {failed[0]}")
+    return [row(climber, starts[0], starts[-1], family, machine, asked) for climber in climbers]
+
+
+def say(line: str) -> None:
+    """A line of progress."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,542 @@
+"""Timers, counters, ceilings, and the speed ladder: rungs draw what the plain generator draws, at the cost that is counted."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import dit, features_weights, flow_weights, judge_weights
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from course_utils import show
+from course_utils.__main__ import main
+from course_utils.commands import bench
+from course_utils.common import CourseError
+from course_utils.generators import load
+from course_utils.measure.ceilings import ceilings, gemm, roof
+from course_utils.measure.costs import Costs, Traffic, count, operations_by_layer
+from course_utils.measure.fidelity import Features
+from course_utils.measure.judge import Judge
+from course_utils.measure.timing import interleaved, milliseconds, ratio, spread
+from course_utils.models.layers import Attention
+from course_utils.speed import ladder as ladder_file
+from course_utils.speed.ladder import (
+    FIELDS,
+    Readers,
+    asked_of,
+    check_equal,
+    climb,
+    emulated,
+    equal_steps,
+    extrapolate,
+    fewest_steps,
+    prepare,
+    prepare_all,
+)
+from course_utils.speed.rungs import CHANGES, FUSED, Replayed, Rung, flow_ladder, guidance_interval, threads
+from course_utils.speed.table import markdown
+
+MACHINE: dict[str, Any] = {"gemm": {"fp32": 1e10, "bf16": 1e10}, "bandwidth": 1e9, "overhead": 1e-6, "size": 8}
+MACHINE["all threads"] = dict(MACHINE)
+PROMPTS = ["a red circle", "三个蓝色的方块", "a small green star above a large yellow heart"]
+
+
+@pytest.fixture
+def generator(tmp_path: Path):
+    return load(flow_weights(tmp_path / "flow"), "cpu")
+
+
+# --------------------------------------------------------------------------------------------------------- timing
+
+
+def test_spread_is_median_and_quartiles() -> None:
+    assert spread([5.0, 1.0, 2.0, 3.0, 4.0]) == (3.0, 2.0, 4.0)
+    assert spread([7.0]) == (7.0, 7.0, 7.0)
+
+
+def test_a_sleep_takes_its_time() -> None:
+    assert 20 <= milliseconds(lambda: time.sleep(0.02)) < 2000
+
+
+def test_rounds_are_interleaved_and_turned_around() -> None:
+    order: list[str] = []
+    found = interleaved({name: lambda name=name: order.append(name) for name in "ab"}, rounds=3, warmup=2)
+    assert "".join(order) == "aabb" + "ab" + "ba" + "ab"
+    assert [len(times) for times in found.values()] == [3, 3]
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    factor, low, high = ratio([2.0, 20.0, 200.0], [1.0, 10.0, 100.0])  # the machine got slower, for both
+    assert (factor, low, high) == (2.0, 2.0, 2.0)
+    factor, low, high = ratio([1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 1.0, 1.0])
+    assert factor == 2.5 and low < 2.5 < high
+
+
+# --------------------------------------------------------------------------------------------------------- counting
+
+
+def test_operations_counted_by_hand_are_those_of_the_tool() -> None:
+    b, n, d, t, c = 3, 16, 24, 7, 20
+    layer = Attention(d, 2, c).eval()
+    x, context = torch.randn(b, n, d), torch.randn(b, t, c)
+    by_hand = 2 * b * (n * d * d + t * c * 2 * d + n * t * d + n * t * d + n * d * d)  # q, kv, scores, values, out
+    mask = torch.ones(b, t, dtype=torch.bool)
+    for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.MATH):
+        with sdpa_kernel([backend, SDPBackend.MATH]):
+            assert count(lambda: layer(x, context, mask)).operations == by_hand
+    conv = nn.Conv2d(5, 6, 3, padding=1, stride=2)
+    assert count(lambda: conv(torch.zeros(2, 5, 8, 8))).operations == 2 * 2 * 6 * 5 * 9 * 4 * 4
+
+
+def test_the_tool_alone_misses_fused_attention_on_a_cpu() -> None:
+    """Why `costs` gives it a formula; where PyTorch learns it, this test fails, and the formula can go."""
+    q = torch.randn(1, 2, 16, 8)
+    with torch.no_grad(), FlopCounterMode(display=False) as plain:
+        torch.nn.functional.scaled_dot_product_attention(q, q, q)
+    assert plain.get_total_flops() == 0
+    ours = count(lambda: torch.nn.functional.scaled_dot_product_attention(q, q, q))
+    assert ours.operations == 2 * 2 * 2 * 16 * 16 * 8
+
+
+def test_a_models_layers_add_up() -> None:
+    model = dit()
+    x, t, tokens = torch.randn(2, 3, 8, 8), torch.rand(2), torch.ones(2, 5, dtype=torch.long)
+    layers = operations_by_layer(model, lambda: model(x, t, tokens))
+    assert layers[""] == count(lambda: model(x, t, tokens)).operations > 0
+    config = model.config
+    assert layers["blocks.0.mlp"] == 2 * 2 * config.patches * 8 * config.width**2
+    leaves = (
+        "patch_in",
+        "time",
+        "pooled",
+        "modulation",
+        "modulation_out",
+        "patch_out",
+        "text.blocks.0.mlp",
+        "text.blocks.0.attention",
+    )
+    inside = [f"blocks.{i}.{part}" for i in range(config.depth) for part in ("attention", "cross", "mlp")]
+    assert sum(layers[name] for name in (*leaves, *inside)) == layers[""]
+
+
+def test_bytes_and_kernels() -> None:
+    a, b = torch.zeros(4, 8), torch.zeros(8)
+    found = count(lambda: a.t().contiguous() + b[:4])
+    assert found.kernels == 2 and found.bytes == 4 * (32 + 32) + 4 * (32 + 4 + 32)
+    assert count(lambda: a.view(8, 4).transpose(0, 1)[0]) == Costs(0, 0, 0, 0)
+    assert count(lambda: a + torch.zeros(1, 1).expand(4, 8)).bytes == 4 + 4 * (32 + 1 + 32)
+    table, rows = nn.Embedding(1000, 4), torch.tensor([1, 2])
+    assert count(lambda: table(rows)).bytes == 2 * 8 + 2 * 4 * 2 * 4
+
+
+def test_the_peak_is_what_is_alive_at_once() -> None:
+    def hold_and_drop() -> None:
+        a = torch.empty(1000)
+        del a
+        b = torch.empty(2000)
+        b.add_(1)
+        c = b.view(2, 1000) * 2
+        del b, c
+
+    assert count(hold_and_drop).peak == 4 * 4000
+    with Traffic() as traffic:
+        for _ in range(3):
+            torch.empty(500)
+    assert (traffic.peak, traffic.alive) == (2000, 0)
+
+
+def test_costs_of_a_batch_lie_on_a_line() -> None:
+    layer = nn.Linear(7, 5)
+    one, two, five = (count(lambda n=n: layer(torch.zeros(n, 7))) for n in (1, 2, 5))
+    assert extrapolate(one, two, 5) == five
+
+
+# --------------------------------------------------------------------------------------------------------- ceilings
+
+
+def test_ceilings_have_what_the_roof_needs() -> None:
+    found = ceilings("cpu", rounds=1, size=64)
+    assert set(found) == {"size", "gemm", "bandwidth", "overhead"} and set(found["gemm"]) == {"fp32", "bf16"}
+    assert all(value > 0 for value in (*found["gemm"].values(), found["bandwidth"], found["overhead"]))
+    assert gemm(64, "fp32", rounds=1) > 0
+
+
+def test_the_roof_is_the_longer_of_both() -> None:
+    assert roof(Costs(10**10, 1, 1, 1), MACHINE) == pytest.approx(1000)
+    assert roof(Costs(1, 10**9, 1, 1), MACHINE) == pytest.approx(1000)
+    assert Costs(10, 5, 1, 1).intensity == 2
+
+
+# --------------------------------------------------------------------------------------------------------- the rungs
+
+
+def changed(generator: Any, name: str) -> Any:
+    return CHANGES[name](copy.deepcopy(generator))
+
+
+@pytest.mark.parametrize("name", ["plain attention", "two passes", "channels last", "all threads"])
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
+def test_a_faster_rung_draws_the_same_pictures(generator, name: str, guidance: float) -> None:
+    plain = generator(PROMPTS, steps=3, guidance=guidance).images
+    again = changed(generator, name)(PROMPTS, steps=3, guidance=guidance).images
+    assert float((again - plain).abs().max()) <= 1 / 255
+    assert plain.std() > 0.05
+
+
+@pytest.mark.parametrize("name", ["bf16 autocast", "bf16 weights"])
+def test_bf16_is_near_and_not_equal(generator, name: str) -> None:
+    plain = generator(PROMPTS, steps=2).images
+    difference = (changed(generator, name)(PROMPTS, steps=2).images - plain).abs()
+    assert 1e-4 < float(difference.max()) <= 0.5 and float(difference.mean()) < 0.05
+
+
+def test_compiled_pictures_are_the_same(generator) -> None:
+    """The compiler's front, with a back that calls the plain operators: what it makes of the model, without a C++ compiler."""
+    plain = generator(PROMPTS[:1], steps=2).images
+    compiled = CHANGES["compile"](copy.deepcopy(generator), backend="aot_eager")  # type: ignore[call-arg]
+    assert float((compiled(PROMPTS[:1], steps=2).images - plain).abs().max()) <= 1 / 255
+
+
+def test_threads_are_set_back() -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(ValueError, match="x"), threads(2):
+        assert torch.get_num_threads() == 2
+        raise ValueError("x")
+    assert torch.get_num_threads() == before
+
+
+def test_a_change_leaves_the_first_generator_alone(generator) -> None:
+    plain = generator(PROMPTS, steps=2).images
+    for name in ("plain attention", "two passes", "bf16 weights", "guidance interval"):
+        changed(generator, name)
+    assert torch.equal(generator(PROMPTS, steps=2).images, plain)
+
+
+def test_cuda_graphs_say_what_they_need(generator) -> None:
+    for name in ("cuda graph", "compile, cuda graphs"):
+        with pytest.raises(CourseError, match="CUDA"):
+            changed(generator, name)
+
+
+def test_replaying_gives_new_numbers_in_the_same_memory(generator) -> None:
+    """The bookkeeping of CUDA graphs, with a recording that runs the function again on its own memory."""
+    recorded = []
+
+    def record(run):
+        out = run().clone()
+        recorded.append(1)
+        return lambda: out.copy_(run()), out
+
+    plain = generator(PROMPTS, steps=3)
+    other = generator(PROMPTS[::-1], steps=3, seed=5)
+    replayed = copy.deepcopy(generator)
+    replayed.model = Replayed(replayed.model, record)
+    assert torch.allclose(replayed(PROMPTS, steps=3).images, plain.images, atol=1e-5)
+    assert torch.allclose(replayed(PROMPTS[::-1], steps=3, seed=5).images, other.images, atol=1e-5)
+    assert len(recorded) == 1
+    replayed(PROMPTS[:1], steps=1)
+    assert len(recorded) == 2  # another shape
+
+
+def test_guidance_in_an_interval_is_guidance_there_and_none_elsewhere(generator) -> None:
+    narrow = guidance_interval(copy.deepcopy(generator))
+    tokens = narrow.tokenizer.batch(PROMPTS, 64)
+    empty = narrow.tokenizer.batch([""] * 3, 1)
+    x = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    velocity = narrow.guided(narrow.model, tokens, empty, 3.0)
+    for t, guidance in ((0.0, 1.0), (0.25, 3.0), (0.5, 3.0), (0.75, 1.0)):
+        expected = generator.guided(generator.model, tokens, empty, guidance)(x, torch.full((3,), t))
+        assert torch.allclose(velocity(x, torch.full((3,), t)), expected, atol=1e-5)
+
+
+def test_every_change_of_the_ladders_is_known_and_every_skip_has_its_control() -> None:
+    for device in ("cpu", "cuda"):
+        rungs = flow_ladder(8, device)
+        names = [rung.name for rung in rungs]
+        assert len(set(names)) == len(names)
+        assert {name for rung in rungs for name in rung.changes} <= set(CHANGES) and set(FUSED) <= set(CHANGES)
+        assert {rung.equals for rung in rungs} <= {"", *names}
+        other = {
+            rung.name
+            for rung in rungs
+            if not rung.equals and not rung.start and rung.changes and rung.name != "fewer steps"
+        }
+        assert {rung.control for rung in rungs} - {""} == other == {"guidance interval"}
+        assert [rung.name for rung in rungs if rung.start] == ["naive start", "fair start"]
+
+
+# --------------------------------------------------------------------------------------------------------- the ladder
+
+
+def test_what_a_rung_costs_is_counted_and_not_written_down(generator) -> None:
+    fair, naive = (
+        prepare(generator, rung) for rung in (Rung("fair", (), 2), Rung("naive", ("two passes", "plain attention"), 5))
+    )
+    assert (fair.evaluations, naive.evaluations) == (4, 10)
+    assert fair.costs is not None and naive.costs is not None
+    step = (naive.costs(1).operations - prepare(generator, Rung("", ("two passes",), 4)).costs(1).operations) / 2  # type: ignore[misc]
+    x, tokens = torch.zeros(1, 3, 8, 8), generator.tokenizer.batch([ladder_file.TIMED], 64)
+    text = generator.model.text(tokens)
+    alone = count(lambda: generator.model(x, torch.zeros(1), text=text)).operations
+    empty = generator.model.text(generator.tokenizer.batch([""], 1))
+    without = count(lambda: generator.model(x, torch.zeros(1), text=empty)).operations
+    assert step == (alone + without) / 2
+    half = prepare(generator, Rung("half", ("guidance interval",), 8))
+    assert (
+        half.evaluations == 8 + 4 and half.costs(1).operations < prepare(generator, Rung("", (), 8)).costs(1).operations
+    )  # type: ignore[misc]
+
+
+def test_equal_steps_favour_the_control() -> None:
+    assert [equal_steps(*given) for given in ((12, 8), (11, 8), (3, 2), (0, 4), (90, 8))] == [6, 6, 2, 1, 8]
+
+
+def test_a_rung_that_fails_keeps_its_place_and_says_why(generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(generator):
+        raise RuntimeError("no such\n kernel")
+
+    monkeypatch.setitem(CHANGES, "channels last", broken)
+    found = {
+        one.rung.name: one for one in prepare_all(generator, flow_ladder(2, naive=3), skip={"compile": bench.LEFT_OUT})
+    }
+    assert found["channels last"].reason == "RuntimeError: no such kernel"
+    assert found["compile"].reason == "It was left out of this run."
+    assert found["fair start"].reason is None
+
+
+def test_a_rung_that_draws_something_else_fails(generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(generator):
+        draw = generator.draw
+        generator.draw = lambda *args: (draw(*args)[0] + 0.02, 0)
+        return generator
+
+    monkeypatch.setitem(CHANGES, "channels last", wrong)
+    found = prepare_all(generator, flow_ladder(2, naive=3)[:5])
+    check_equal(found)
+    assert "A pixel differs by 0.02 from “fair start”" in (found[-1].reason or "")
+    assert [one.reason for one in found[:-1]] == [None] * 4
+
+
+def test_emulated_bf16_is_not_waited_for() -> None:
+    found = emulated({**MACHINE, "gemm": {"fp32": 4e10, "bf16": 4e8}})
+    assert set(found) == {"bf16 autocast", "bf16 weights"}
+    assert "0.4 billion operations a second in products of matrices, and 40 in fp32" in found["bf16 weights"]
+    assert emulated(MACHINE) == {}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """A whole ladder of a tiny generator."""
+    tmp_path = tmp_path_factory.mktemp("ladder")
+    generator = load(flow_weights(tmp_path / "flow"), "cpu")
+    judge, features = (
+        Judge.load(judge_weights(tmp_path / "judge")),
+        Features.load(features_weights(tmp_path / "features")),
+    )  # type: ignore[arg-type]
+    asked = asked_of(features, 6, 2, copies=2)
+    readers = Readers(judge, features, None, 0)
+    return climb(
+        generator,
+        flow_ladder(2, naive=4),
+        MACHINE,
+        "flow",
+        batches=(1, 3),
+        rounds=2,
+        readers=readers,
+        asked=asked,
+        skip={"compile": bench.LEFT_OUT},
+    )
+
+
+def test_rows_have_the_stated_fields(rows: list[dict[str, Any]]) -> None:
+    by_name = {row["rung"]: row for row in rows}
+    for row in rows:
+        assert set(FIELDS) <= set(row) and row["family"] == "flow"
+        if row["reason"] is None:
+            assert row["factor"] == pytest.approx(row["fewer_operations"] * row["faster_operations"])
+            for name in ("accuracy", "fidelity", "diversity"):
+                low, high = row["intervals"][name]
+                assert low <= high and row[name] is not None
+                assert len(row["intervals"][f"{name}_difference"]) == 3
+            assert row["images_per_second"] == pytest.approx(1000 / min(one["ms"] for one in row["sweep"].values()))
+            assert all(one["overhead"] < 1 and one["utilisation"] > 0 for one in row["sweep"].values())
+        else:
+            measured = [
+                name
+                for name in FIELDS
+                if name not in ("family", "rung", "start", "reason", "intervals", "evaluations", "gflop")
+            ]
+            assert all(row[name] is None for name in measured)
+    naive, fair = by_name["naive start"], by_name["fair start"]
+    assert (naive["start"], fair["start"], naive["factor"]) == (True, True, 1.0)
+    assert naive["intervals"]["accuracy_difference"] == (0.0, 0.0, 0.0)
+    assert (naive["evaluations"], fair["evaluations"]) == (8, 4)
+    assert fair["fewer_operations"] == pytest.approx(naive["gflop"] / fair["gflop"])
+    assert by_name["compile"]["reason"] == by_name["together"]["reason"] == "It was left out of this run."
+    assert by_name["control: fewer steps"]["evaluations"] >= by_name["guidance interval"]["evaluations"]
+    assert fair["peak_mb"] > 0 and json.loads(json.dumps(bench.rounded(rows)))
+
+
+def test_table_and_figure_come_from_the_rows(rows: list[dict[str, Any]]) -> None:
+    text = markdown(rows)
+    assert text.count("\n| ") == len(rows) + 1 - 0 and "**naive start**" in text
+    fair = next(row for row in rows if row["rung"] == "fair start")
+    assert f"{fair['ms_batch1']:.0f} [" in text and "- compile: It was left out of this run." in text
+    assert "None" not in text and "nan" not in text
+    figure = show.ladder(rows)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == [f"{row['rung']}, {row['steps']}" for row in rows]
+    assert len(figure.axes[0].patches) == sum(row["reason"] is None for row in rows)
+    with pytest.raises(CourseError, match="No rung"):
+        show.ladder([row for row in rows if row["reason"]])
+
+
+def test_the_roofline_shows_every_point() -> None:
+    figure = show.roofline(MACHINE, {"a": (0.5, 1e8), "b": (50.0, 5e9)}, title="b is faster")
+    (axes,) = figure.axes
+    x, y = axes.lines[0].get_data()
+    assert max(y) == pytest.approx(10) and y[0] == pytest.approx(x[0])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["the roof", "a", "b"]
+    with pytest.raises(CourseError, match="no points"):
+        show.roofline(MACHINE, {}, title="")
+
+
+class Scripted:
+    """A generator and a judge in one: of each number of steps a share of pictures is right."""
+
+    def __init__(self, shares: dict[int, float]):
+        self.shares = shares
+
+    def __call__(self, prompts, *, steps, batch_size):
+        n = len(prompts)
+        return type("Pictures", (), {"images": torch.tensor([i < self.shares[steps] * n for i in range(n)])})
+
+    def read(self, images):
+        return [type("Reading", (), {"shows": lambda self, asked, right=bool(right): right})() for right in images]
+
+
+def test_the_fair_start_is_the_last_before_the_first_that_is_worse() -> None:
+    shares = {50: 0.5, 25: 0.5, 16: 0.5, 12: 0.49, 8: 0.45, 6: 0.5, 4: 0.3, 3: 0, 2: 0, 1: 0}
+    one = Scripted(shares)
+    steps, tried = fewest_steps(one, one, 102)  # type: ignore[arg-type]
+    assert steps == 12 and list(tried) == [50, 25, 16, 12, 8]
+    nothing = Scripted({**shares, 25: 0.2})
+    assert fewest_steps(nothing, nothing, 102)[0] == 50  # type: ignore[arg-type]
+
+
+# --------------------------------------------------------------------------------------------------------- the command
+
+
+def test_quick_checks_the_shipped_generator(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--quick", "--device", "cpu", "--json"]) == 0
+    rows = {row["rung"]: row for row in json.loads(capsys.readouterr().out.splitlines()[-1])}
+    naive, fair = rows["naive start"], rows["fair start"]
+    assert (naive["evaluations"], fair["evaluations"]) == (8, 4)
+    assert (
+        rows["fewer steps"]["gflop"] == rows["+ fused attention"]["gflop"] < fair["gflop"]
+    )  # the empty caption is padded
+    assert fair["bytes"] < rows["+ fused attention"]["bytes"] < rows["fewer steps"]["bytes"]
+    for name in ("+ fused attention", "fair start", "channels last", "all threads"):
+        assert rows[name]["largest_difference"] <= 1 / 255
+
+
+def test_quick_fails_where_pictures_differ(home_of_tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def wrong(generator):
+        generator.guided = lambda *given: lambda x, t: torch.zeros_like(x)
+        return generator
+
+    monkeypatch.setitem(CHANGES, "channels last", wrong)
+    assert main(["bench", str(home_of_tiny), "--quick", "--device", "cpu"]) == 1
+    assert "channels last: 0 evaluations, A pixel differs" in capsys.readouterr().out
+
+
+@pytest.fixture
+def home_of_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Tiny weights of a generator; judge and features, as tiny, where they are found by their names."""
+    monkeypatch.setattr("course_utils.weights.DATA", tmp_path / "data")
+    judge_weights(tmp_path / "data" / "weights" / "judge")
+    features_weights(tmp_path / "data" / "weights" / "features")
+    return flow_weights(tmp_path / "tiny")
+
+
+def test_bench_writes_rows_and_ceilings(home_of_tiny: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(bench, "limits", lambda *_: MACHINE)
+    monkeypatch.setattr(ladder_file, "BATCHES", {"cpu": (1, 2)})
+    monkeypatch.setattr(ladder_file, "STEPS", (1, 2))
+    small = lambda fair, device: [rung for rung in flow_ladder(fair, device, naive=3) if "compile" not in rung.changes]  # noqa: E731
+    monkeypatch.setattr("course_utils.speed.rungs.LADDERS", {"flow": small})
+    words = ["bench", str(home_of_tiny), "--prompts", "6", "--sample", "1", "--rounds", "1", "--device", "cpu"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert "| **fair start** |" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "out" / "ladder-cpu.json").read_text())
+    about = json.loads((tmp_path / "out" / "ceilings-cpu.json").read_text())
+    assert all(row["machine"] and row["versions"]["torch"] and row["date"] for row in [*rows, about])
+    assert rows[0]["pictures_b"] == 1 and rows[0]["pictures"] == 6
+    assert set(rows[0]["measured"]["weights"]) == {"tiny", "judge", "features"}
+    assert "--out" not in rows[0]["measured"]["command"]
+
+
+def test_time_that_is_over_leaves_quality_out(generator, tmp_path: Path) -> None:
+    features = Features.load(features_weights(tmp_path / "features"))  # type: ignore[arg-type]
+    asked = asked_of(features, 3, 1, copies=2)
+    readers = Readers(Judge.load(judge_weights(tmp_path / "judge")), features, None, 0)  # type: ignore[arg-type]
+    rungs = flow_ladder(1, naive=2)[:4]
+    found = climb(generator, rungs, MACHINE, "flow", batches=(1,), rounds=1, readers=readers, asked=asked, until=0)
+    assert [row["accuracy"] for row in found] == [None] * 4 and all(row["ms_batch1"] > 0 for row in found)
+
+
+def test_bench_refuses_what_makes_no_sense(capsys) -> None:
+    for words, said in (
+        (["judge"], "no ladder"),
+        (["--rounds", "0"], "at least 1"),
+        (["--prompts", "2"], "at least 3"),
+    ):
+        assert main(["bench", *words]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_ceilings_alone(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(bench, "limits", lambda *_: MACHINE)
+    assert main(["bench", "--ceilings", "--device", "cpu"]) == 0
+    assert "fp32 10, bf16 10" in capsys.readouterr().out
+    assert main(["bench", "--ceilings", "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["machine"]
+
+
+def test_a_picture_is_read_once() -> None:
+    class Counting:
+        calls = 0
+
+        def read(self, pictures):
+            self.calls += 1
+            return [None] * len(pictures)
+
+    fitter = Counting()
+    readers = Readers(None, None, fitter, 2)  # type: ignore[arg-type]
+    pictures = torch.randint(256, (3, 3, 4, 4), dtype=torch.uint8)
+    readers.second(pictures)
+    readers.second(pictures.flip(0))
+    assert fitter.calls == 3  # two, and then the third
+
+
+def test_the_bench_needs_little(tmp_path: Path) -> None:
+    """It runs where PyTorch, NumPy, safetensors, tokenizers and tqdm are, and nothing else."""
+    import subprocess
+
+    code = (
+        "import sys\nfor name in 'PIL matplotlib sklearn scipy torchvision IPython'.split(): sys.modules[name] = None\n"
+        "from course_utils.__main__ import main\nfrom course_utils.speed import ladder\nfrom course_utils.measure import synthesis, judge\n"
+        "sys.exit(main(['bench', '--ceilings', '--help']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent
+    )
+    assert done.returncode == 0, done.stderr
