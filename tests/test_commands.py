@@ -706,7 +706,8 @@ def test_train_all_chooses_measures_and_draws(tiny, measured, monkeypatch):
     load_weights(weights, "flow")  # the card still fits the file
 
 
-def test_minutes_become_a_goal_that_is_kept(run, tiny):
+def test_minutes_become_a_goal_that_is_kept(run, tiny, monkeypatch):
+    monkeypatch.setattr(train_one, "TRIAL", 0.1)
     words = ["train", "features", "--minutes", 0.001, "--batch-size", 8, "--precision", "fp32"]
     code, out, err = run(*words)
     goal = json.loads((tiny / "runs" / "features" / "images.json").read_text())["images"]
