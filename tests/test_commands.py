@@ -779,7 +779,8 @@ def test_train_all_of_another_world_makes_a_large_generator_and_a_small_one(run,
     assert goes_on == [Path("ours", kind, "model.safetensors").read_bytes() for kind in os.listdir("ours")]
 
 
-def test_minutes_become_a_goal_that_is_kept(run, tiny):
+def test_minutes_become_a_goal_that_is_kept(run, tiny, monkeypatch):
+    monkeypatch.setattr(train_one, "TRIAL", 0.1)
     words = ["train", "features", "--minutes", 0.001, "--batch-size", 8, "--precision", "fp32"]
     code, out, err = run(*words)
     goal = json.loads((tiny / "runs" / "features" / "images.json").read_text())["images"]
