@@ -160,14 +160,6 @@ def non_saturating_loss(fake: Tensor) -> Tensor:
     return -F.logsigmoid(fake).mean()
 
 
-def relativistic_loss(winner: Tensor, loser: Tensor) -> Tensor:
-    """E[softplus(loser - winner)] of paired logits (B,): each real one against one fake (arXiv:2501.05441, section 2.1).
-
-    For the discriminator the winner is real; for the generator it is fake.
-    """
-    return F.softplus(loser - winner).mean()
-
-
 def gradient_penalty(discriminator: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """E[|gradient of the logit in x|²] over inputs (B, ...), zero-centred (Mescheder et al. 2018, arXiv:1801.04406).
 

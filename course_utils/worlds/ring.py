@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-MODES, RADIUS, SIGMA = 8, 2.0, 0.05
+MODES, RADIUS, SIGMA = 8, 2.0, 0.1
 
 
 def centres(modes: int = MODES, radius: float = RADIUS) -> Tensor:
