@@ -6,4 +6,16 @@ from course_utils.show.pictures import grid, to_png
 from course_utils.show.plots import clouds, curve, panels
 from course_utils.show.style import use_style
 
-__all__ = ["Flipbook", "browse", "clouds", "curve", "explore", "flipbook", "grid", "panels", "prompt_box", "to_png", "use_style"]
+__all__ = [
+    "Flipbook",
+    "browse",
+    "clouds",
+    "curve",
+    "explore",
+    "flipbook",
+    "grid",
+    "panels",
+    "prompt_box",
+    "to_png",
+    "use_style",
+]
