@@ -113,7 +113,7 @@ def clouds(
     use_style()
     columns = columns or len(panels)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(size * columns, size * rows + 0.5))
+    figure = Figure(figsize=(size * columns, (size + 0.2) * rows + 0.5))
     every = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes in every[len(panels) :]:
         axes.remove()
