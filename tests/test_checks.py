@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course_utils.classroom import checks, checks_04, checks_17, run
+from course_utils.classroom import checks, checks_04, checks_06, checks_17, run
 from course_utils.classroom.checks import Check, Stopped
 from course_utils.classroom.tidy import code_cells, read, tags, text
 from course_utils.worlds.captions import parse
@@ -150,6 +150,28 @@ def careless(answer: Callable) -> Callable:
     return spoiling
 
 
+def loop_js(p: Any, q: Any) -> float:
+    """The Jensen-Shannon divergence by entropies: that of the mixture minus the mean of both."""
+    entropy = lambda chances: -sum(float(c) * math.log(c) for c in chances if c > 0)  # noqa: E731
+    return entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
+
+
+def cross_entropies(real: Any, fake: Any) -> tuple[Any, Any]:
+    bce = F.binary_cross_entropy_with_logits
+    ones = torch.ones_like(fake)
+    return bce(real, torch.ones_like(real)) + bce(fake, 0 * ones), bce(fake, ones)
+
+
+def loop_drift(x: Any, data: Any, samples: Any, h: float) -> Any:
+    """The drift one point after the other, from displacements: exercise 3 of lesson 06 as the paper writes it."""
+
+    def shift(one: Any, points: Any) -> Any:
+        weights = [math.exp(-float((y - one).square().sum()) / (2 * h**2)) for y in points]
+        return sum(w * (y - one) for w, y in zip(weights, points, strict=True)) / sum(weights)
+
+    return torch.stack([shift(one, data) - shift(one, samples) for one in x])
+
+
 ALSO_RIGHT = [
     ("bits_per_pixel", lambda p, n, s: (-p / n - math.log(s)) / 0.693),
     ("bits_per_pixel", lambda p, n, s: -(p / n / math.log(2) + math.log2(s))),
@@ -183,6 +205,19 @@ ALSO_RIGHT = [
     ("dropped", checks_17.drop(lambda n, share, gen: torch.bernoulli(torch.full((n, 1), share), generator=gen).bool())),
     ("paper_weight", 2),
     ("paper_weight", torch.tensor([2])),
+    ("jensen_shannon", loop_js),
+    ("jensen_shannon", lambda p, q: (checks_06.to_mean(p, q) + checks_06.to_mean(q, p)).float()[None] / 2),
+    ("two_losses", cross_entropies),
+    ("two_losses", lambda real, fake: list(cross_entropies(real.double(), fake.double()))),
+    ("drifted", loop_drift),
+    ("drifted", lambda x, p, q, h: checks_06.drifted.reference(x, p, q, h).numpy()),
+    ("drifted", careless(checks_06.drifted.reference)),
+    ("mended_generator", lambda v: F.binary_cross_entropy_with_logits(v, torch.ones_like(v))),
+    ("derivatives", [5, -0.8]),
+    ("derivatives", torch.tensor([5.0, -0.8])),
+    ("at_rest", (1.386, 0.693)),
+    ("at_rest", [-2 * math.log(0.5), -math.log(0.5)]),
+    ("least_loss", lambda g: torch.tensor(-0.5) * math.log1p(-math.exp(-g))),
 ]  # fmt: skip
 
 
@@ -217,6 +252,19 @@ SAID = [
     ("dropped", checks_17.drop(lambda n, share, gen: torch.rand(n, generator=gen) < share), "One chance for each row has the shape (B, 1)"),
     ("paper_weight", 5, "With w = 5 the paper has 6 v_text and -5 v_null"),
     ("paper_weight", "two", "The answer is one number; yours is 'two'."),
+    ("jensen_shannon", lambda p, q: p - q, "The answer should be one number"),
+    ("jensen_shannon", lambda p, q: 0.1, "not yet. For p = [0.3125, 0.1875, 0.125, 0.375]"),
+    ("two_losses", lambda real, fake: fake.mean(), "The answer has 2 parts"),
+    ("two_losses", lambda real, fake: (1.0, None), "not done yet. Return the pair"),
+    ("drifted", lambda x, p, q, h: (p - x).mean(0), "stops with RuntimeError"),
+    ("drifted", lambda x, p, q, h: x.mean(0), "The answer should have the shape (4, 2)"),
+    ("mended_generator", lambda v: F.softplus(-v).mean().item(), "No gradient comes through"),
+    ("mended_generator", lambda v: F.softplus(-v.detach()).mean(), "No gradient comes through"),
+    ("derivatives", 5.0, "The answer is a pair of numbers; this is 5.0."),
+    ("derivatives", (1.0, 2.0), "Let autograd tell"),
+    ("at_rest", (1, 2, 3), "this has 3"),
+    ("at_rest", (1.0, 1.0), "At rest D(x) = D(G(z)) = 1/2"),
+    ("least_loss", lambda g: 1.0, "For loss_g = 0.1375, it should be 1.0260; yours is 1.0000."),
 ]  # fmt: skip
 
 

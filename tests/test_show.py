@@ -190,6 +190,20 @@ def test_points_have_a_panel_each_and_arrows_where_they_are_given() -> None:
         show.points({"a": np.zeros((5, 3))})
 
 
+def test_clouds_have_one_scale() -> None:
+    points = np.array([[0.0, 1.0], [2.0, -1.0]])
+    panels = {"one": {"real": points, "made": points + 1}, "two": {"real": points}, "three": {"real": points}}
+    figure = show.clouds(panels, limit=3, columns=2, title="Apart", arrows={"two": (points, points / 2)})
+    drawn(figure)
+    assert [axes.get_title("left") for axes in figure.axes] == list(panels)
+    assert all(axes.get_xlim() == axes.get_ylim() == (-3, 3) for axes in figure.axes)
+    assert [len(axes.collections) for axes in figure.axes] == [2, 2, 1]
+    assert np.allclose(figure.axes[0].collections[1].get_offsets(), points + 1)
+    assert figure.axes[0].get_legend() and not figure.axes[1].get_legend()
+    with pytest.raises(CourseError, match=r"needs points \(N, 2\)"):
+        show.clouds({"one": {"real": points.T[:1]}, "two": {"real": points[0]}}, limit=1)
+
+
 def test_to_png(tmp_path) -> None:
     images = pictures(4, 8)
     data = show.to_png(images, tmp_path / "sheet.png", columns=2, scale=3)

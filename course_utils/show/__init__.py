@@ -4,13 +4,14 @@ from course_utils.show.browsing import browse
 from course_utils.show.flows import paths, points
 from course_utils.show.interactive import Flipbook, explore, flipbook, prompt_box
 from course_utils.show.pictures import grid, to_png
-from course_utils.show.plots import curve, panels
+from course_utils.show.plots import clouds, curve, panels
 from course_utils.show.speed import ladder, roofline
 from course_utils.show.style import use_style
 
 __all__ = [
     "Flipbook",
     "browse",
+    "clouds",
     "curve",
     "explore",
     "flipbook",

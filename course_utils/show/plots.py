@@ -1,4 +1,4 @@
-"""Curves with intervals."""
+"""Curves with intervals, and clouds of points."""
 
 from __future__ import annotations
 
@@ -86,6 +86,52 @@ def panels(
         if marks and y in marks:
             axes.axhline(marks[y], color="0.5", lw=1, ls="--", zorder=0)
     every[-1].set_xlabel(x)
+    return figure
+
+
+def clouds(
+    panels: Mapping[str, Mapping[str, Any]],
+    *,
+    limit: float,
+    columns: int | None = None,
+    title: str | None = None,
+    size: float = 2.3,
+    arrows: Mapping[str, tuple[Any, Any]] | None = None,
+) -> Figure:
+    """Clouds of points in the plane, in square panels side by side.
+
+    Args:
+        panels: title of a panel → label → points (N, 2); a label has one colour in all panels.
+        limit: both axes go from -limit to limit.
+        columns: panels in a row; all in one if left out.
+        title: one sentence that says what the panels show.
+        size: of a panel, in inches.
+        arrows: title of a panel → (starts (N, 2), moves (N, 2)), drawn to scale.
+
+    Raises CourseError if points are not (N, 2).
+    """
+    use_style()
+    columns = columns or len(panels)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(size * columns, (size + 0.2) * rows + 0.5))
+    every = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes in every[len(panels) :]:
+        axes.remove()
+    for axes, (name, series) in zip(every, panels.items(), strict=False):
+        for n, (label, points) in enumerate(series.items()):
+            points = np.asarray(points)
+            if points.ndim != 2 or points.shape[1] != 2:
+                raise CourseError(f"The cloud {label!r} needs points (N, 2); it has the shape {points.shape}.")
+            axes.scatter(points[:, 0], points[:, 1], s=5, marker="ox+"[n % 3], lw=0.5, label=label, rasterized=True)
+        if arrows and name in arrows:
+            starts, moves = map(np.asarray, arrows[name])
+            axes.quiver(*starts.T, *moves.T, angles="xy", scale_units="xy", scale=1, width=0.006, color="0.3")
+        axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+        axes.set_title(name, size=9)
+    if max(map(len, panels.values())) > 1:
+        every[0].legend(loc="center", fontsize=7, markerscale=2)
+    if title:
+        figure.suptitle(title, wrap=True)
     return figure
 
 
