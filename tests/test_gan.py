@@ -12,7 +12,7 @@ from torch import Tensor
 from course_utils.common import CourseError
 from course_utils.measure.modes import modes
 from course_utils.models import drifting, gan
-from course_utils.models.gan import Discriminator, GANConfig, Generator
+from course_utils.models.gan import Discriminator, GANConfig, GANGenerator
 from course_utils.worlds.ring import MODES, RADIUS, SIGMA, centres, ring
 
 SMALL = {
@@ -122,7 +122,7 @@ def test_shapes_and_each_input_by_itself(kind: str, n: int) -> None:
 
 
 def test_points_may_lie_anywhere() -> None:
-    generator = Generator(SMALL["points"])
+    generator = GANGenerator(SMALL["points"])
     assert generator(1000 * torch.ones(1, 3)).abs().max() > 1
 
 
@@ -139,7 +139,7 @@ def test_every_parameter_of_both_takes_part(kind: str) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in generator.parameters())
 
 
-def game(seed: int, steps: int, loss_of_generator=gan.non_saturating_loss) -> tuple[Generator, list[float]]:
+def game(seed: int, steps: int, loss_of_generator=gan.non_saturating_loss) -> tuple[GANGenerator, list[float]]:
     """A few steps on one Gaussian at (3, 0); the distance of the samples' mean to it before and after."""
     generator, discriminator = gan.pair(GANConfig(hidden=(32,), latents=2), seed)
     random, target = seeded(seed), torch.tensor([3.0, 0.0])
@@ -191,8 +191,8 @@ def test_configs_that_cannot_be(changed: dict, words: str) -> None:
 
 
 def test_defaults() -> None:
-    assert Generator().draw(2, seeded()).shape == (2, 2) and Discriminator()(torch.zeros(4, 2)).shape == (4,)
-    assert Generator().double().draw(2, seeded()).dtype == torch.float64
+    assert GANGenerator().draw(2, seeded()).shape == (2, 2) and Discriminator()(torch.zeros(4, 2)).shape == (4,)
+    assert GANGenerator().double().draw(2, seeded()).dtype == torch.float64
 
 
 # ------------------------------------------------------------------------------------------------------- ring and modes

@@ -89,7 +89,7 @@ def shrink(config: GANConfig) -> nn.Sequential:
 # ----------------------------------------------------------------------------------------------------------------- model
 
 
-class Generator(nn.Module):
+class GANGenerator(nn.Module):
     """Noise to points or pictures."""
 
     def __init__(self, config: GANConfig | None = None):
@@ -130,11 +130,11 @@ class Discriminator(nn.Module):
         return self.network(x).squeeze(1)
 
 
-def pair(config: GANConfig, seed: int) -> tuple[Generator, Discriminator]:
+def pair(config: GANConfig, seed: int) -> tuple[GANGenerator, Discriminator]:
     """A generator and a discriminator whose first weights depend on the seed alone; torch's global generator stays as it is."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return Generator(config), Discriminator(config)
+        return GANGenerator(config), Discriminator(config)
 
 
 # ---------------------------------------------------------------------------------------------------------------- losses
