@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course_utils.classroom import checks, checks_04, checks_06, checks_17, run
+from course_utils.classroom import checks, checks_04, checks_06, checks_16, checks_17, run
 from course_utils.classroom.checks import Check, Stopped
 from course_utils.classroom.tidy import code_cells, read, tags, text
 from course_utils.worlds.captions import parse
@@ -172,7 +172,30 @@ def loop_drift(x: Any, data: Any, samples: Any, h: float) -> Any:
     return torch.stack([shift(one, data) - shift(one, samples) for one in x])
 
 
+def three_evaluations(velocity: Callable, x: Any, t: Any, following: Any) -> Any:
+    return (
+        x
+        + (following - t)[:, None]
+        * (velocity(x, t) + velocity(checks_16.euler_step(velocity, x, t, following), following))
+        / 2
+    )
+
+
+def overwriting(velocity: Callable, x: Any, t: Any, following: Any) -> Any:
+    length, first = (following - t)[:, None], velocity(x, t)
+    x += length * first
+    return x + length * (velocity(x, following) - first) / 2
+
+
+def cumulated(x1: Any, betas: Any, k: int, noise: Any) -> Any:
+    alpha_bar = (1 - betas).cumprod(0)[k - 1]
+    return alpha_bar.sqrt() * x1 + (1 - alpha_bar).sqrt() * noise
+
+
 ALSO_RIGHT = [
+    ("heun_step", checks_16.heun(lambda f, x, v, t, n: f(x.add((n - t)[:, None] * v), n))),
+    ("noise_deviation", lambda t, s: (1 - t) / torch.sqrt((1 - t) ** 2 + t**2 * s**2)),
+    ("noise_deviation", lambda t, s: (1 - t) / math.sqrt((1 - t) ** 2 + t**2 * s**2)),
     ("bits_per_pixel", lambda p, n, s: (-p / n - math.log(s)) / 0.693),
     ("bits_per_pixel", lambda p, n, s: -(p / n / math.log(2) + math.log2(s))),
     ("bits_per_pixel", lambda p, n, s: torch.tensor([-(p / n + math.log(s)) / math.log(2)])),
@@ -243,6 +266,13 @@ SAID = [
     ("mended_loss", torch.no_grad()(checks_04.vae_loss()), "no gradient comes through"),
     ("mended_loss", checks_04.vae_loss(lambda m, v, e: m + (0.5 * v).exp() * torch.randn(e.shape)), "the noise is drawn anew"),
     ("reached", 11.7, "this is a percentage"),
+    ("to_velocity", lambda e, x, t: (x - e) / checks_16.high(t).clamp_min(0.05), "nearly. It looks as if t is held at 0.05 or more"),
+    ("heun_step", three_evaluations, "The place is right, but the velocity is asked 3 times"),
+    ("heun_step", overwriting, "It changes the x that it was given"),
+    ("mixture_answer", lambda x, t, means, *_: x - t * means, "x[:, None] - t * means is (N, M, D)"),
+    ("mended_noising", cumulated, "nearly. It looks as if [k - 1] of cumprod"),
+    ("noise_deviation", lambda t, s: 1 - t, "not yet. It looks as if this is 1 - t, the covariance"),
+    ("noise_deviation", lambda t, s: torch.sqrt(1 - t), "not yet. It looks as if this is √(1 - t)"),
     ("guided_velocity", lambda model, x, t, text, null, g: checks_17.guide(model(x, t, null), model(x, t, text), g), "nearly. The numbers are right, but one call"),
     ("guided_velocity", checks_17.guided(double_t=lambda t: t), "ValueError: the model got 6 pictures, t of the shape (3,)"),
     ("dropped", lambda words, *_: words, "not yet. No row is replaced."),
