@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.classroom.checks import Check, empty, reading
+from course_utils.classroom.checks import Check, as_function, empty, reading
 from course_utils.common import CourseError
 
 LOG2, log = math.log(2), math.log
@@ -60,7 +60,33 @@ jensen_shannon = Check(
 )  # fmt: skip
 
 MILD = torch.tensor([0.3, -1.2, 2.0, 0.7, -0.4])
-WILD = torch.tensor([150.0, -3.0, 0.5])  # where sigmoid is 0 or 1 in a float, log(sigmoid) is -inf
+# In a float32, 1 - sigmoid is 0 from a logit of about 17 on; from about 89 on exp is inf, and sigmoid is 0 at -104.
+WILD = torch.tensor([150.0, -3.0, 0.5]), torch.tensor([-150.0, 30.0, 2.0, -0.7])
+WILDER = torch.tensor([-150.0, 2.5]), torch.tensor([150.0, 40.0, -1.3])
+
+
+def differentiated(value: Any, logits: Tensor) -> Tensor | None:
+    """The gradient of a loss in the logits, 0 where they are not part of it; None if the loss has none at all."""
+    if not (isinstance(value, Tensor) and value.requires_grad):
+        return None
+    return torch.autograd.grad(value.sum(), logits, retain_graph=True, materialize_grads=True)[0]
+
+
+def stop_if_cut_off(answer: Callable[..., Any], reference: Callable[..., Any], *logits: Tensor) -> None:
+    """Raises CourseError if losses are right for these logits squeezed to ±5, and finite but wrong as they are."""
+
+    def numbers(loss: Callable[..., Any], near: bool) -> Tensor:
+        given = [one.detach().clamp(-5, 5) if near else one.detach() for one in logits]
+        return torch.stack([torch.as_tensor(one).double().mean() for one in loss(*given)])
+
+    far, wanted = numbers(answer, False), numbers(reference, False)
+    if not far.isfinite().all() or torch.allclose(far, wanted, 1e-4):
+        return
+    if torch.allclose(numbers(answer, True), numbers(reference, True), 1e-4):
+        raise CourseError(
+            "Far out the loss is cut off: a clamp, a small number added inside the logarithm, or F.binary_cross_entropy, which "
+            "stops at 100, hides −inf, and with it the gradient. Take softplus or logsigmoid of the logit: they need no guard."
+        )
 
 
 def losses(
@@ -80,10 +106,51 @@ def losses(
     return answer
 
 
+def log1p_exp(logits: Tensor) -> Tensor:
+    """Softplus as it is written in (6.5): exp gives inf far out."""
+    return (1 + logits.exp()).log()
+
+
+def with_both_gradients(answer: Any) -> Callable[..., Any]:
+    """The pair of losses; CourseError where they are right and their gradients are not."""
+
+    def observed(real_logits: Tensor, fake_logits: Tensor) -> Any:
+        given = real_logits.requires_grad_(), fake_logits.requires_grad_()
+        pair, wanted = as_function(answer)(*given), losses()(*given)
+        try:
+            numbers = [torch.as_tensor(one).detach().double() for one in pair]
+        except (TypeError, ValueError, RuntimeError):  # not a pair of numbers, which is said elsewhere
+            return pair
+        if len(numbers) != 2:
+            return pair
+        stop_if_cut_off(answer, losses(), *given)
+        if not all(map(two_losses.same, numbers, wanted)):
+            return pair
+        for name, loss, right in zip(("discriminator", "generator"), pair, wanted, strict=True):
+            for side, logits in zip(("real", "fake"), given, strict=True):
+                got, gradient = differentiated(loss, logits), differentiated(right, logits)
+                if got is None:
+                    raise CourseError(
+                        f"The numbers are right, but no gradient comes through the {name}'s loss: return a tensor made from "
+                        "the logits, without .item(), float() or .detach()."
+                    )
+                if not two_losses.same(got, gradient):
+                    what = "none" if not got.any() else "a wrong one"
+                    raise CourseError(
+                        f"The numbers are right, but the {name}'s loss should have a gradient in the {side} logits, and has "
+                        f"{what}: it learns by it. What D's turn detaches is the picture, D(fake.detach()), not the logit."
+                    )
+        return pair
+
+    return observed
+
+
 two_losses = Check(
     losses(),
-    [(MILD, 0.5 - MILD.flip(0)), (WILD, torch.tensor([-150.0, 2.0, -0.7]))],
+    [(MILD, 0.5 - MILD.flip(0)), WILD, WILDER],
     {
+        "the two are right, in the other order: the discriminator's comes first": lambda r, f: losses()(r, f)[::-1],
+        "the generator's loss is −E[log(1 − D)], which teaches it to look made: it should be −E[log D]": losses(generator=F.softplus),
         "the generator has the saturating loss, E[log(1 − D)]: it should be −E[log D]": losses(generator=lambda v: -F.softplus(v)),
         "the generator's loss has the wrong sign: it would *minimise* log D(G(z)), and flee the data": losses(generator=F.logsigmoid),
         "the discriminator's loss has the wrong sign: it makes V large, so its loss is −V": losses(real=F.logsigmoid, fake=lambda v: -F.softplus(v)),
@@ -97,10 +164,12 @@ two_losses = Check(
         "the batch is summed: take means, so that the loss does not depend on its size": losses(over=lambda each: each.sum()),
         "each picture has its own loss: take the mean over them": losses(over=lambda each: each),
         "a sigmoid is taken before a loss that takes one itself": lambda r, f: losses()(r.sigmoid(), f.sigmoid()),
-        "log(0) = −inf: far out sigmoid is exactly 0 or 1 in a float; use softplus or logsigmoid of the logit": losses(lambda v: -v.sigmoid().log(), lambda v: -(1 - v.sigmoid()).log(), lambda v: -v.sigmoid().log()),
+        "log(0) = −inf: from a logit of about 17 on sigmoid is exactly 1 in a float, and 1 − sigmoid is 0; use softplus or logsigmoid of the logit": losses(lambda v: -v.sigmoid().log(), lambda v: -(1 - v.sigmoid()).log(), lambda v: -v.sigmoid().log()),
+        "exp overflows: exp(150) is inf in a float, so log(1 + exp) is inf, and sigmoid, 1/(1 + exp), is 0 with log −inf; use softplus or logsigmoid, which know that": losses(lambda v: log1p_exp(-v), log1p_exp, lambda v: log1p_exp(-v)),
     },
     todo="Return the pair of losses, and run this cell again.",
     right="They also hold where the sigmoid itself is 0 or 1 in a float.",
+    observe=with_both_gradients,
 )  # fmt: skip
 
 
@@ -119,6 +188,18 @@ def unnormalised(x: Tensor, points: Tensor, h: float) -> Tensor:
     """The sum of displacements times kernel, not divided by the sum of the kernel."""
     apart = points - x[:, None]
     return (torch.exp(-apart.square().sum(-1, keepdim=True) / (2 * h**2)) * apart).mean(1)
+
+
+def kernel_sum(x: Tensor, points: Tensor, h: float) -> Tensor:
+    """The sum of points times kernel, not divided by the sum of the kernel."""
+    return torch.exp(-(x[:, None] - points).square().sum(-1) / (2 * h**2)) @ points
+
+
+def one_softmax(x: Tensor, data: Tensor, samples: Tensor, h: float) -> Tensor:
+    """The drift if data and samples share one softmax."""
+    points = torch.cat([data, samples])
+    weights = torch.softmax(-(x[:, None] - points).square().sum(-1) / (2 * h**2), 1)
+    return weights[:, : len(data)] @ data - weights[:, len(data) :] @ samples
 
 
 def cloud(n: int, seed: int, dims: int = 2) -> Tensor:
@@ -144,6 +225,13 @@ drifted = Check(
         "the kernel is exp(−d/h), the Laplace kernel of the paper; a Gaussian is asked": difference(lambda x, y, h: kernel_mean(x, y, h, power=1)),
         "the weights add up to 1 over the x; they must do so over the points": difference(lambda x, y, h: kernel_mean(x, y, 2 * h**2, dim=0)),
         "the weights do not add up to 1: divide by the sum of the kernel": difference(unnormalised),
+        "the kernel is not divided by its sum over the points: their weights must add up to 1": difference(kernel_sum),
+        "the kernel is averaged over the points, and not divided by its own mean, which stands below in (6.11)": difference(lambda x, y, h: kernel_sum(x, y, h) / len(y)),
+        "one softmax runs over data and samples together: each of the two means has weights that add up to 1": one_softmax,
+        "the squared distance is a mean over the coordinates; it is their sum": difference(lambda x, y, h: kernel_mean(x, y, 2 * h**2 * y.shape[1])),
+        "brackets are missing: / 2 * h**2 divides by 2 and multiplies by h²; write / (2 * h**2)": difference(lambda x, y, h: kernel_mean(x, y, 2 / h**2)),
+        "the minus in the exponent is missing: the farthest points weigh most": difference(lambda x, y, h: kernel_mean(x, y, -2 * h**2)),
+        "x is added: that is where it drifts to; the drift alone is asked": lambda x, p, q, h: x + right_mean(x, p, h) - right_mean(x, q, h),
         "it is divided by h²: that is the difference of the scores; the drift is h² times it": lambda x, p, q, h: (right_mean(x, p, h) - right_mean(x, q, h)) / h**2,
         "the weights are equal: the kernel is missing": lambda x, p, q, h: (p.mean(0) - q.mean(0)).expand(len(x), -1),
     },
@@ -163,16 +251,18 @@ def with_gradient(loss: Callable[..., Any]) -> Callable[..., Any]:
         value = loss(logits)
         if empty(value):
             return value
-        if not (isinstance(value, Tensor) and value.requires_grad):
+        gradient = differentiated(value, logits)
+        if gradient is None:
             raise CourseError("No gradient comes through to the logits: return a tensor made from them.")
-        return value, torch.autograd.grad(value.sum(), logits)[0]
+        stop_if_cut_off(lambda v: [loss(v)], lambda v: [F.softplus(-v).mean()], logits)
+        return value, gradient
 
     return observed
 
 
 mended_generator = Check(
     lambda logits: F.softplus(-logits).mean(),
-    [(MILD,), (WILD[1:] - 1,)],
+    [(MILD,), (torch.tensor([-4.0, -0.5]),), (torch.tensor([-250.0, -120.0, 3.0]),)],
     {
         "it is still E[log D(G(z))], made small: the samples flee to where D is sure that they are fake": lambda v: F.logsigmoid(v).mean(),
         "it is E[log(1 − D)], which the first paper begins with: right in sign, but it stalls where D is sure; −E[log D] is asked": lambda v: -F.softplus(v).mean(),
@@ -180,6 +270,7 @@ mended_generator = Check(
         "it is −E[D]: the logarithm is missing": lambda v: -v.sigmoid().mean(),
         "it is −E[logit]: that is another game, without a sigmoid": lambda v: -v.mean(),
         "the batch is summed: take the mean": lambda v: F.softplus(-v).sum(),
+        "it overflows: far out exp(−ℓ) is inf in a float, sigmoid is 0 and its logarithm −inf; use softplus or logsigmoid of the logit": lambda v: -v.sigmoid().log().mean(),
     },
     todo="Return one number, the generator's loss, and run this cell again.",
     right="Its gradient pulls hardest where D is sure that a sample is fake.",
@@ -198,21 +289,49 @@ def pair_of_numbers(answer: Any) -> tuple[float, ...]:
     return numbers
 
 
+FIRST = {  # at D = 0.2: the derivative of log D by D, and what else it may be
+    5.0: "",
+    -5.0: "the first is that of −log D; log D itself is asked",
+    -0.8: "the first is D − 1, as in the tutorial; the derivative of log D by D is 1/D",
+    0.8: "the first is that of log D by the logit, 1 − D; by D itself it is 1/D",
+    0.2: "the first is D; the derivative of log D by D is 1/D",
+}
+SECOND = {  # the derivative of -log D by the logit
+    -0.8: "",
+    0.8: "the second has the sign of log D; the loss is −log D",
+    -5.0: "the second is that of −log D by D; by the *logit* the chain rule adds D (1 − D)",
+    5.0: "the second is that of log D by D; the loss is −log D, and by the *logit* the chain rule adds D (1 − D)",
+    0.2: "the second is that of −log(1 − D) by the logit, which is D",
+    -0.2: "the second is that of log(1 − D) by the logit, which is −D",
+}
+SWAPPED = (-0.8, 5.0)
+
+
+def of_derivatives(got: tuple[float, float]) -> str:
+    """What is right of a pair of derivatives, and how to find the rest."""
+    first, second = (abs(one - right) < 0.005 for one, right in zip(got, (5, -0.8), strict=True))
+    ways = "d = torch.tensor(0.2, requires_grad=True)", "l = torch.tensor(0.2).logit().requires_grad_()"
+    said = [
+        "The first is right." if first else f"For the first let autograd tell: {ways[0]}; d.log().backward(); d.grad.",
+        "The second is right."
+        if second
+        else f"For the second, by l: {ways[1]}; (-F.logsigmoid(l)).backward(); l.grad.",
+    ]
+    return " ".join(said)
+
+
 derivatives = Check(
     (5.0, -0.8),
-    slips={
-        "both are right, in the other order": (-0.8, 5.0),
-        "the second has the sign of log D; the loss is −log D": (5.0, 0.8),
-        "the first is that of −log D; the first that is asked is of log D itself": (-5.0, -0.8),
-        "the tutorial's (D − 1) stands in both places; by D itself the derivative is 1/D": (-0.8, -0.8),
-        "the first is D − 1, as in the tutorial; the derivative of log D by D is 1/D": (-0.8, -5.0),
-        "the second is that of −log D by D; by the *logit* the chain rule adds D (1 − D)": (5.0, -5.0),
-        "the second is that of −log(1 − D) by the logit, which is D": (5.0, 0.2),
-        "the second is that of log(1 − D) by the logit, which is −D": (5.0, -0.2),
+    slips={"both are right, in the other order": SWAPPED}
+    | {
+        "; and ".join(filter(None, (of_first, of_second))): (first, second)
+        for first, of_first in FIRST.items()
+        for second, of_second in SECOND.items()
+        if (of_first or of_second) and (first, second) != SWAPPED
     },
     todo="Write the pair of numbers, and run this cell again.",
     right="1/D and D − 1: the second is the first times −D (1 − D), by the chain rule.",
-    otherwise=lambda got: "Let autograd tell: d = torch.tensor(0.2, requires_grad=True); d.log().backward(); d.grad.",
+    otherwise=of_derivatives,
     observe=reading(pair_of_numbers),
     rtol=1e-3,
 )
@@ -220,7 +339,9 @@ derivatives = Check(
 at_rest = Check(
     (log(4), LOG2),
     slips={
-        "the losses are given for D = 0.9, or for no loss at all; at rest D is 1/2": (0.0, 0.0),
+        "0 is the loss of one who always wins; at rest D is 1/2, and nobody does": (0.0, 0.0),
+        "loss D has the wrong sign: it is −V, a sum of two −log ½": (-log(4), LOG2),
+        "loss G has the wrong sign: it is −log D, and the logarithm of a chance is negative": (log(4), -LOG2),
         "this is a game that the discriminator has won: at rest D is 1/2": (-2 * log(0.9), -log(0.1)),
         "this is a game that the generator has won: at rest D is 1/2": (-log(0.1) - log(0.9), -log(0.9)),
         "the discriminator's loss is the *sum* of two cross-entropies here": (LOG2, LOG2),
@@ -235,6 +356,11 @@ at_rest = Check(
     observe=reading(pair_of_numbers),
     rtol=5e-3,
 )
+
+
+def with_tensor(answer: Any) -> Callable[..., Any]:
+    """Hands over the number as a tensor, which torch.exp and math.exp both take."""
+    return lambda loss_g: as_function(answer)(torch.tensor(loss_g, dtype=torch.float64))
 
 
 least_loss = Check(
@@ -252,6 +378,7 @@ least_loss = Check(
         "it is 1.03 whatever the log says: use the argument": lambda g: -0.5 * log(1 - math.exp(-0.1375)),
     },
     todo="Return one number, and run this cell again.",
-    right=lambda answer: f"For Loss_G = 0.1375 it is {float(answer(0.1375)):.2f}, and the tutorial printed 0.0671.",
+    right=lambda answer: f"For Loss_G = 0.1375 it is {float(with_tensor(answer)(0.1375)):.2f}, and the tutorial printed 0.0671.",
+    observe=with_tensor,
     rtol=1e-3,
 )  # fmt: skip
