@@ -172,7 +172,7 @@ def test_the_checks_of_a_lesson_have_names_of_their_own_and_stay_in_place(path: 
     lesson = read(path)
     notebook, checks = grade.graft(student(lesson), lesson)
     assert len(set(checks.values())) == len(checks) == sum("check" in tags(cell) for cell in code_cells(lesson)) > 0
-    assert all(label.startswith(("Exercise ", "Clinic ")) for label in checks.values())
+    assert all(label.startswith(("Exercise ", "Clinic")) for label in checks.values())
     before = [text(cell["source"]) for cell in code_cells(student(lesson))]
     assert [text(cell["source"]) for cell in code_cells(notebook)] == before
     assert all(tags(cell) == ["raises-exception"] for cell in code_cells(notebook))

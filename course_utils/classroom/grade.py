@@ -180,8 +180,8 @@ def lenient(cell: Cell) -> Cell:
 
 
 def label(check: Cell) -> str:
-    """What a check calls itself in the line that it prints, such as "Exercise 1"."""
-    found = re.search(r"(?:Exercise|Clinic) \d+", text(check["source"]))
+    """What a check calls itself in the line that it prints, such as "Exercise 1", or "Clinic" where there is but one."""
+    found = re.search(r"(?:Exercise|Clinic)(?: \d+)?(?=:)", text(check["source"]))
     return found[0] if found else text(check["source"]).strip()[-40:]
 
 

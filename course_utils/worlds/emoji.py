@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from course_utils.common import DATA, CourseError
@@ -47,6 +46,8 @@ def emoji(split: str = "all") -> Emoji:
 
     Raises CourseError for another split, and if the archive is missing or damaged.
     """
+    from PIL import Image  # drawing on a bare GPU machine does without
+
     if split not in ("train", "test", "all"):
         raise CourseError(f'The emoji have no split {split!r}; choose "train", "test" or "all".')
     try:
