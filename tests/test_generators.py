@@ -416,6 +416,19 @@ def test_the_autoencoder_is_found_or_asked_for(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------------------------ what ships
 
 
+@pytest.mark.parametrize("prompt", ["a small red circle above a large blue square", "一个红色的小圆在蓝色大方块的上面"])
+def test_the_shipped_generator_draws_what_it_is_told(prompt):
+    from course_utils.measure.judge import Judge
+    from course_utils.worlds.captions import parse
+
+    shipped("judge")
+    pictures = load(shipped("flow-shapes").name, "cpu")(prompt, n=8, strict=True)
+    readings = Judge.load().read(pictures.images)
+    # Judge A, which refuses misshapen things, accepts about half of such pairs; of a deaf generator's it would accept none.
+    assert sum(reading.shows(parse(prompt)) for reading in readings) >= 2
+    assert (pictures.images[0] - pictures.images[1:]).abs().mean((1, 2, 3)).min() > 0.02  # eight different pictures
+
+
 # Means of 8x8 pixels, red, green and blue, as the model drew them whose weights these are (4 steps, seed 1).
 # fmt: off
 THUMBNAILS = {
