@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from course_utils.common import CourseError
 from course_utils.generators.base import Generator
+from course_utils.generators.solvers import SCHEDULES, SOLVERS, Velocity, euler, heun
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.models import build
 from course_utils.models.autoencoder import Autoencoder
 from course_utils.weights import Weights, load_weights, weights_folder
 
-Velocity = Callable[[Tensor, Tensor], Tensor]  # (x, t (B,)) -> dx/dt
-
-
-def euler(velocity: Velocity, x: Tensor, steps: int | Tensor) -> Tensor:
-    """x(1) from x(0) by steps x += v Δt: so many equal ones, or from one to the next of the rising times `steps` (N + 1,).
-
-    Error of order Δt, one evaluation a step.
-    """
-    for t, following in pairwise(_times(steps, x)):
-        x = x + (following - t) * velocity(x, t.expand(len(x)))
-    return x
-
-
-def heun(velocity: Velocity, x: Tensor, steps: int | Tensor) -> Tensor:
-    """The same by the trapezoidal rule with an Euler step as predictor; error of order Δt², two evaluations a step."""
-    for t, following in pairwise(_times(steps, x)):
-        first = velocity(x, t.expand(len(x)))
-        second = velocity(x + (following - t) * first, following.expand(len(x)))
-        x = x + (following - t) * (first + second) / 2
-    return x
-
-
-def _times(steps: int | Tensor, x: Tensor) -> Tensor:
-    if isinstance(steps, Tensor):
-        return steps.to(x)
-    return torch.linspace(0, 1, steps + 1, device=x.device, dtype=x.dtype)
-
-
-SOLVERS = {"euler": (euler, 1), "heun": (heun, 2)}  # and evaluations for each step
+__all__ = ["SOLVERS", "FlowGenerator", "Velocity", "euler", "guided", "heun", "load_autoencoder"]
 
 
 def guided(model: Any, tokens: Tensor, empty: Tensor, guidance: float) -> Velocity:
@@ -79,8 +52,27 @@ class FlowGenerator(Generator):
         self.side = self.model.config.size * (1 if self.autoencoder is None else 4)
         sampler = weights.card.get("sampler", {})
         self.steps, self.guidance = sampler.get("steps", 16), sampler.get("guidance", 2.0)
-        self.solver = sampler.get("solver", "euler")
+        self.solver, self.schedule = sampler.get("solver", "euler"), sampler.get("schedule", "uniform")
+        self.interval: tuple[float, float] | None = None
         self.guided = guided
+
+    def using(
+        self, *, solver: str | None = None, schedule: str | None = None, interval: tuple[float, float] | None = None
+    ) -> Self:
+        """The same generator with another sampler; what is left out stays. The weights are shared.
+
+        solver: a name of SOLVERS. schedule: a name of SCHEDULES. interval: guides at times low <= t < high only, and takes the model as it is
+        elsewhere (Kynkäänniemi et al. 2024). Raises CourseError for names that there are not, and for an interval that is none.
+        """
+        for what, name, known in (("solver", solver, [*SOLVERS]), ("schedule", schedule, [*SCHEDULES])):
+            if name is not None and name not in known:
+                raise CourseError(f"There is no {what} {name!r}; choose from {', '.join(known)}.")
+        if interval is not None and not 0 <= interval[0] < interval[1]:
+            raise CourseError(f"The interval is {interval!r}; give two rising times, such as (0.25, 0.75).")
+        found = copy.copy(self)
+        found.solver, found.schedule = solver or self.solver, schedule or self.schedule
+        found.interval = interval or self.interval
+        return found
 
     def unread(self, prompt: str) -> str:
         """The end of the prompt beyond the tokens that the text encoder reads."""
@@ -91,11 +83,20 @@ class FlowGenerator(Generator):
         config = self.model.config
         tokens = self.tokenizer.batch(prompts, config.text.longest).to(self.device)
         empty = self.tokenizer.batch([""] * len(prompts), 1).to(self.device)
-        solve, evaluations = SOLVERS[self.solver]
-        velocity = self.guided(self.model, tokens, empty, guidance)
-        x = solve(velocity, noise(config.channels, config.size, config.size), steps)
+        both = self.guided(self.model, tokens, empty, guidance)
+        words = self.guided(self.model, tokens, empty, 1.0) if self.interval else both
+        double, passes = 1 if guidance in (0.0, 1.0) else 2, 0
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            nonlocal passes
+            inside = self.interval is None or self.interval[0] <= float(t[0]) < self.interval[1]
+            passes += double if inside else 1
+            return (both if inside else words)(x, t)
+
+        solve, _ = SOLVERS[self.solver]
+        x = solve(velocity, noise(config.channels, config.size, config.size), SCHEDULES[self.schedule](steps))
         images = x if self.autoencoder is None else self.autoencoder.decode(x)
-        return images / 2 + 0.5, steps * evaluations * (1 if guidance in (0.0, 1.0) else 2)
+        return images / 2 + 0.5, passes
 
 
 def load_autoencoder(name: str = "autoencoder-shapes") -> Autoencoder:

@@ -229,15 +229,7 @@ def capture(run: Callable[[], Tensor]) -> tuple[Callable[[], Any], Tensor]:
 
 def guidance_interval(generator: FlowGenerator) -> FlowGenerator:
     """Guides only at times in INTERVAL, and takes one pass elsewhere (Kynkäänniemi et al. 2024)."""
-    guided = generator.guided
-
-    def between(model: Any, tokens: Tensor, empty: Tensor, guidance: float) -> Velocity:
-        both, words = guided(model, tokens, empty, guidance), guided(model, tokens, empty, 1.0)
-        low, high = INTERVAL
-        return lambda x, t: (both if low <= float(t[0]) < high else words)(x, t)
-
-    generator.guided = between
-    return generator
+    return generator.using(interval=INTERVAL)
 
 
 CHANGES: dict[str, Change] = {
