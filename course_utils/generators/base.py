@@ -22,6 +22,7 @@ LONGEST_PROMPT = 1_000  # characters
 FAMILIES = {  # kind of weights: (module, class) of the generator
     "flow": ("course_utils.generators.flow", "FlowGenerator"),
     "layout-flow": ("course_utils.generators.flow", "FlowGenerator"),
+    "flow-map": ("course_utils.generators.flow_map", "FlowMapGenerator"),
 }
 
 

@@ -71,7 +71,10 @@ class Block(nn.Module):
 
 
 class DiT(nn.Module):
-    """velocity = model(x_t, t, tokens): x_t (B, C, S, S), t (B,) in [0, 1], tokens (B, T) -> (B, C, S, S)."""
+    """velocity = model(x_t, t, tokens): x_t (B, C, S, S), t (B,) in [0, 1], tokens (B, T) -> (B, C, S, S).
+
+    In a flow map (`models/flow_map.py`) t is (B, K): the time and what else is told beside it.
+    """
 
     pos_embed: Tensor
 
@@ -109,7 +112,7 @@ class DiT(nn.Module):
         if self.config.predict == "velocity":
             return out
         # (x1 - x_t) / (1 - t); near t = 1 the denominator is held, as Li & He (2025) do
-        return (out - x) / (1 - t).clamp_min(0.05)[:, None, None, None]
+        return (out - x) / (1 - t.view(len(t), -1)[:, :1, None, None]).clamp_min(0.05)
 
 
 def patchify(x: Tensor, patch: int) -> Tensor:

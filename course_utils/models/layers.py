@@ -53,7 +53,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 def sincos(positions: Tensor, width: int, longest: float = 10_000) -> Tensor:
     """Cosines and sines (..., width) of positions (...), at frequencies from 1 down to 1 / longest (Vaswani et al. 2017)."""
     frequency = torch.exp(-math.log(longest) * torch.arange(width // 2, device=positions.device) / (width // 2))
-    angle = positions.float()[..., None] * frequency
+    # in double precision where positions are: a derivative by differences needs it
+    angle = positions.to(torch.promote_types(positions.dtype, torch.float32))[..., None] * frequency
     return torch.cat([angle.cos(), angle.sin()], -1)
 
 

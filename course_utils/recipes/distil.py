@@ -1,0 +1,238 @@
+"""A student of a generator that draws in a few steps, by one of the methods of `speed/flow_map.py`; its file holds what it adds to its teacher."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_utils import profile
+from course_utils.common import CourseError
+from course_utils.generators.base import load
+from course_utils.generators.flow import FlowGenerator
+from course_utils.models.flow_map import FlowMap, FlowMapConfig
+from course_utils.recipes import Recipe, sources
+from course_utils.recipes.fingerprints import fingerprint
+from course_utils.recipes.store import Store, add_pictures, kept
+from course_utils.speed import flow_map
+from course_utils.training import TrainConfig
+from course_utils.training.ahead import Waiting
+from course_utils.weights import load_weights
+
+METHODS = ("guidance", "no-guidance", "reflow", "shortcut", "meanflow", "dmd")
+PATHS = 8  # examples of `reflow` from each path of the teacher
+MATCHED = 0.25  # share of a batch of `shortcut` and `meanflow` that learns the velocity itself, at s = t
+JUMPS = [1, 2, 4, 8]  # steps in which students of `shortcut` and `meanflow` may draw
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `train distil`."""
+    parser.add_argument("--teacher", default="flow-shapes", metavar="NAME", help="whose student (default: %(default)s)")
+    parser.add_argument("--method", choices=METHODS, default="reflow", help="what teaches it (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=int, default=4, metavar="N", help="what it will draw in; `reflow` learns no other (default: 4)"
+    )
+    parser.add_argument(
+        "--teacher-steps", type=int, default=16, metavar="N", help="of the paths of `reflow` (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        nargs="+",
+        metavar="G",
+        help="what it is taught: one, or a lowest and a highest (default: the teacher's own)",
+    )
+    parser.add_argument(
+        "--parts",
+        choices=("both", "matching", "guidance"),
+        default="both",
+        help="of the direction of `dmd` (default: both)",
+    )
+    parser.add_argument(
+        "--rank", type=int, default=8, metavar="N", help="of what is added to each matrix (default: %(default)s)"
+    )
+    parser.add_argument("--student", metavar="NAME", help="go on from this student of the same teacher and rank")
+    add_pictures(parser)
+
+
+@dataclass(frozen=True)
+class Distillation(Recipe):
+    """A recipe of which only what the student adds is written."""
+
+    def parts(self, trained: nn.Module) -> dict[str, Mapping[str, Tensor]]:
+        """What goes into the weights file."""
+        student = trained.student if isinstance(trained, Match) else trained
+        return {self.kind: student.trained()}  # type: ignore[operator]
+
+
+class Match(nn.Module):
+    """A student, and beside it a network that learns the velocity of the student's pictures; both begin as the teacher."""
+
+    def __init__(self, student: FlowMap, fake: FlowMap):
+        super().__init__()
+        self.student, self.fake = student, fake
+
+
+def recipe(args: argparse.Namespace) -> Recipe:
+    """The student of a generator."""
+    teacher = load(args.teacher, "cpu")
+    if type(teacher) is not FlowGenerator:
+        raise CourseError(f"{args.teacher!r} cannot be a teacher; give a generator of the family flow.")
+    check(args)
+    guidance = args.guidance or [teacher.guidance]
+    low, high = guidance[0], guidance[-1]
+    args.world = str(teacher.card.get("world", args.world))
+    world = sources.open_training(args)
+    net, longest = teacher.autoencoder, teacher.model.config.text.longest
+    store = Store(world, kept(args), size=sources.size(args), encoder=net, tokenizer=teacher.tokenizer, longest=longest)
+    torch.manual_seed(0)
+    config = FlowMapConfig(args.teacher, teacher.card["sha256"], args.rank)
+    student = FlowMap(config, teacher.model)
+    if args.student:
+        continue_from(args.student, student)
+    model = Match(student, FlowMap(config, teacher.model)) if args.method == "dmd" else student
+    frozen = teacher.model.requires_grad_(False)
+    empty = teacher.tokenizer.batch([""], 1)
+
+    def taught_by(tokens: Tensor) -> flow_map.Teacher:
+        frozen.to(tokens.device)
+        return flow_map.Teacher(frozen, tokens, empty.to(tokens.device).expand(len(tokens), -1))
+
+    def batches(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = store(position, n, generator)
+        device = batch["data"].device
+        some = lambda size: torch.rand(size, generator=generator, device=device)  # noqa: E731
+        batch["guidance"] = low + (high - low) * some(n)
+        if args.method != "reflow":
+            return batch
+        paths = -(-n // PATHS)
+        g, tokens = batch["guidance"][:paths], batch["tokens"][:paths]
+        noise = torch.randn(batch["data"][:paths].shape, generator=generator, device=device)
+        points = flow_map.path(taught_by(tokens).guided(g), noise, args.teacher_steps, args.steps)
+        found = flow_map.reflow(points, PATHS, generator)
+        found |= {"guidance": g.repeat(PATHS), "tokens": tokens.repeat(PATHS, 1)}
+        return {name: value[:n] for name, value in found.items()}
+
+    loss = {"reflow": reflow_loss, "dmd": match_loss(args.parts, taught_by)}.get(args.method)
+    name = f"{args.teacher}-{args.steps}" if args.method == "reflow" else f"{args.teacher}-{args.method}"
+    taught = {"guidance": None, "no-guidance": None, "reflow": [args.steps], "dmd": [1]}.get(args.method, JUMPS)
+    card: dict[str, Any] = {
+        "kind": "flow-map",
+        "config": dataclasses.asdict(config),
+        "method": args.method,
+        "taught": taught,
+        "sampler": {"steps": args.steps if taught else teacher.steps, "guidance": (low + high) / 2},
+    }
+    schedule = TrainConfig(
+        images=profile.pick(ci=1_000, laptop=200_000, gpu=4_000_000),
+        batch_size=profile.pick(ci=32, laptop=64, gpu=256),
+        learning_rate=1e-3,
+        warmup_images=profile.pick(ci=100, laptop=6_400, gpu=50_000),
+        decay_fraction=0.5,
+        ema_half_life_images=profile.pick(ci=1_000, laptop=10_000, gpu=100_000),
+        log_every_images=profile.pick(ci=100, laptop=3_200, gpu=25_600),
+    )
+    options = [args.method, *map(str, (args.steps, args.teacher_steps, guidance, args.parts, args.student))]
+    return Distillation(
+        name,
+        "flow-map",
+        model,
+        loss or point_loss(args.method, taught_by),
+        batches,
+        schedule,
+        card,
+        data=f"{sources.about(world, sources.size(args))}, {store.n:,} of them; {fingerprint(options)}",
+        built_on=[args.student or args.teacher],
+        callbacks=[Waiting(store)],
+    )
+
+
+def continue_from(name: str, student: FlowMap) -> None:
+    """Gives the student what another one has learned. Raises CourseError if that does not fit."""
+    weights = load_weights(name, "flow-map")
+    if weights.card["config"] != dataclasses.asdict(student.config):
+        raise CourseError(f"{name!r} is the student of another teacher, or has another rank; give both as in its card.")
+    student.load_trained(weights.part("flow-map"))
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises CourseError for options that mean nothing, or not together."""
+    guidance = args.guidance or [1.0]
+    if len(guidance) > 2 or not 0 < guidance[0] <= guidance[-1]:
+        raise CourseError("--guidance takes one number, or a lowest and a highest, above 0.")
+    if args.rank < 1 or args.steps < 1:
+        raise CourseError("--rank and --steps must be 1 at least.")
+    if args.method == "reflow" and (args.teacher_steps % args.steps or args.steps > PATHS):
+        raise CourseError(
+            f"--steps is {args.steps}; it must divide --teacher-steps ({args.teacher_steps}) and be {PATHS} at most."
+        )
+    if args.method == "dmd" and args.steps != 1:
+        raise CourseError("`dmd` teaches one step; add --steps 1.")
+    if args.method in ("shortcut", "meanflow") and args.steps not in JUMPS:
+        raise CourseError(f"--steps is {args.steps}; `{args.method}` teaches {', '.join(map(str, JUMPS))}.")
+
+
+def reflow_loss(student: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Chords of the teacher's paths, which `batches` has made."""
+    answer = student(batch["x"], batch["s"], batch["t"], batch["guidance"], batch["tokens"])
+    return flow_map.regression(answer, batch["target"])
+
+
+def point_loss(method: str, taught_by: Callable[[Tensor], flow_map.Teacher]) -> Callable[..., Any]:
+    """The loss of the methods that learn at points between noise and data."""
+
+    def loss(student: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        data, guidance = batch["data"], batch["guidance"]
+        noise, teacher = torch.randn_like(data), taught_by(batch["tokens"])
+        s = torch.rand(len(data), device=data.device)
+        length = torch.zeros_like(s)
+        if method == "shortcut":
+            length = 0.5 ** torch.randint(len(JUMPS), s.shape, device=s.device)
+            s = (s / length).floor() * length  # at the beginnings of the jumps that will be made
+        elif method == "meanflow":
+            length = (1 - s) * torch.rand_like(s)
+        length = length * (torch.rand_like(s) >= MATCHED)
+        t = s + length
+        x = flow_map.column(1 - s, data) * noise + flow_map.column(s, data) * data
+        u = lambda x, s, t: student(x, s, t, guidance, text=teacher.text)  # noqa: E731
+        v = teacher.guided(guidance)
+        if method == "no-guidance":
+            with torch.no_grad():
+                u_null = student(x, s, s, torch.ones_like(s), text=teacher.null)
+            target = flow_map.guided_line(u_null, data - noise, guidance)
+        elif method == "meanflow":
+            target = flow_map.mean_flow(u, v, x, s, t)
+        else:
+            target = v(x, s)
+            if method == "shortcut":
+                target = torch.where(
+                    flow_map.column(length, x) > 0, flow_map.shortcut(u, x, s, t, 1 / JUMPS[-1]), target
+                )
+        return flow_map.regression(u(x, s, t), target, adaptive=method == "meanflow")
+
+    return loss
+
+
+def match_loss(parts: str, taught_by: Callable[[Tensor], flow_map.Teacher]) -> Callable[..., Any]:
+    """The student's direction, and the flow-matching loss of the network beside it on the student's pictures."""
+
+    def loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        student, fake, guidance = model.student, model.fake, batch["guidance"]
+        teacher, noise = taught_by(batch["tokens"]), torch.randn_like(batch["data"])
+        zero, one = torch.zeros_like(guidance), torch.ones_like(guidance)
+        drawn = noise + student(noise, zero, one, guidance, text=teacher.text)  # type: ignore[operator]
+        t = 0.02 + 0.96 * torch.rand_like(guidance)
+        at, other = flow_map.column(t, noise), torch.randn_like(noise)
+        x = ((1 - at) * other + at * drawn).detach()
+        v_fake = fake(x, t, t, one, text=teacher.text)  # type: ignore[operator]
+        v_text, v_null = teacher.parts(x, t)
+        value, details = flow_map.distribution_matching(drawn, v_text, v_null, v_fake.detach(), x, t, guidance, parts)
+        fitted = (v_fake - (drawn.detach() - other)).square().mean()
+        return value + fitted, {**details, "fake_error": fitted.detach()}
+
+    return loss
