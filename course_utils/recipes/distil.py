@@ -105,14 +105,20 @@ def recipe(args: argparse.Namespace) -> Recipe:
 
     def batches(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         batch = store(position, n, generator)
-        device = batch["data"].device
-        some = lambda size: torch.rand(size, generator=generator, device=device)  # noqa: E731
-        batch["guidance"] = low + (high - low) * some(n)
-        if args.method != "reflow":
-            return batch
-        paths = -(-n // PATHS)
-        g, tokens = batch["guidance"][:paths], batch["tokens"][:paths]
-        noise = torch.randn(batch["data"][:paths].shape, generator=generator, device=device)
+        return {**batch, "guidance": spread(n, generator)}
+
+    def spread(n: int, generator: torch.Generator) -> Tensor:
+        return low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
+
+    def chords(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """For `reflow`, which needs no pictures: each caption is a path of the teacher, and PATHS examples."""
+        rows = range(position // PATHS, position // PATHS - -n // PATHS)
+        said = world.said([row % world.n for row in rows], rows)
+        tokens = teacher.tokenizer.batch(said, longest).to(generator.device)
+        of = teacher.model.config
+        shape = (len(rows), of.channels, of.size, of.size)
+        noise = torch.randn(shape, generator=generator, device=generator.device)
+        g = spread(len(rows), generator)
         points = flow_map.path(taught_by(tokens).guided(g), noise, args.teacher_steps, args.steps)
         found = flow_map.reflow(points, PATHS, generator)
         found |= {"guidance": g.repeat(PATHS), "tokens": tokens.repeat(PATHS, 1)}
@@ -143,7 +149,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
         "flow-map",
         model,
         loss or point_loss(args.method, taught_by),
-        batches,
+        chords if args.method == "reflow" else batches,
         schedule,
         card,
         data=f"{sources.about(world, sources.size(args))}, {store.n:,} of them; {fingerprint(options)}",

@@ -121,7 +121,7 @@ def prepare_all(base: Generator, rungs: Sequence[Rung], skip: Mapping[str, str] 
                 other = found[rung.control]
                 if other.reason is not None:
                     raise CourseError(f"What it is the control of failed: {other.reason}")
-                steps = equal_steps(other.evaluations, rung.steps)
+                steps = equal_steps(worth(other, rung.steps, base), rung.steps)
             found[rung.name] = prepare(base, rung, steps)
         except Exception as error:
             found[rung.name] = Climber(rung, reason=sentence(error))
@@ -131,6 +131,14 @@ def prepare_all(base: Generator, rungs: Sequence[Rung], skip: Mapping[str, str] 
 def equal_steps(evaluations: int, steps: int) -> int:
     """How many guided steps of a ladder's `steps` cost as many evaluations (two a step), rounded up: in favour of the control."""
     return max(1, min(steps, -(-evaluations // 2)))
+
+
+def worth(other: Climber, steps: int, base: Generator) -> int:
+    """How many plain evaluations cost as many operations as a rung of `steps` that skips some, or parts of them; rounded up."""
+    plain = prepare(base, Rung("", (), steps))
+    assert other.costs is not None and plain.costs is not None
+    share = other.costs(1).operations / plain.costs(1).operations
+    return min(other.evaluations, -int(-share * plain.evaluations // 1))
 
 
 def sentence(error: Exception) -> str:

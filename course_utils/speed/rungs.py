@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from course_utils.common import CourseError
 from course_utils.generators.flow import FlowGenerator, Velocity
+from course_utils.speed.reuse import reuse
 
 Change = Callable[[FlowGenerator], FlowGenerator]
 INTERVAL = (0.25, 0.75)  # the times between which `guidance_interval` guides
@@ -56,6 +57,10 @@ def flow_ladder(fair: int, device: str = "cpu", naive: int = 50) -> list[Rung]:
     rungs += [
         Rung("guidance interval", ("guidance interval",), fair),
         Rung("control: fewer steps", (), fair, control="guidance interval"),
+        Rung("reuse between steps", ("reuse between steps",), fair),
+        Rung("control of reuse: fewer steps", (), fair, control="reuse between steps"),
+        Rung("Adams-Bashforth", ("adams",), fair),
+        Rung("DPM-Solver++(2M)", ("dpm++",), fair),
     ]
     together = (
         ("bf16 weights", "compile, cuda graphs") if device == "cuda" else ("channels last", "compile", "all threads")
@@ -232,6 +237,11 @@ def guidance_interval(generator: FlowGenerator) -> FlowGenerator:
     return generator.using(interval=INTERVAL)
 
 
+def solver(name: str) -> Change:
+    """Another solver with one evaluation a step: the same cost."""
+    return lambda generator: generator.using(solver=name)
+
+
 CHANGES: dict[str, Change] = {
     "plain attention": plain_attention,
     "two passes": two_passes,
@@ -243,5 +253,8 @@ CHANGES: dict[str, Change] = {
     "cuda graph": cuda_graph,
     "compile, cuda graphs": compiled_graphs,
     "guidance interval": guidance_interval,
+    "reuse between steps": reuse,
+    "adams": solver("adams"),
+    "dpm++": solver("dpm++"),
 }
 FUSED = ("compile", "cuda graph", "compile, cuda graphs")
