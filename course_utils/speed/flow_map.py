@@ -74,7 +74,7 @@ def mean_flow_jvp(u: Map, v: Velocity, x: Tensor, s: Tensor, t: Tensor) -> Tenso
     """The same with the derivative by forward mode, where the network has one: what `mean_flow` is held against."""
     velocity = v(x, s)
     along = (velocity, torch.ones_like(s), torch.zeros_like(t))
-    _, slope = torch.func.jvp(u, (x, s, t), along)
+    slope = torch.func.jvp(u, (x, s, t), along)[1]
     return (velocity + column(t - s, x) * slope).detach()
 
 
