@@ -110,7 +110,7 @@ nucleus = Check(
 
 def turned(
     rate: Callable[[Tensor, int], Tensor] = lambda i, d: 10_000.0 ** (-2 * i / d),
-    pair: Callable[[Tensor], tuple[Tensor, Tensor]] = lambda x: x.chunk(2, -1),
+    pair: Callable[[Tensor], tuple[Tensor, ...]] = lambda x: x.chunk(2, -1),
     turn: Callable = lambda a, b, cos, sin: torch.cat([a * cos - b * sin, a * sin + b * cos], -1),
     at: Callable[[Tensor], Tensor] = lambda positions: positions,
 ) -> Callable[..., Any]:
@@ -129,7 +129,7 @@ def interleaved(a: Tensor, b: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
 
 
-def neighbours(x: Tensor) -> tuple[Tensor, Tensor]:
+def neighbours(x: Tensor) -> tuple[Tensor, ...]:
     """Numbers 2i and 2i + 1."""
     return x[..., ::2], x[..., 1::2]
 

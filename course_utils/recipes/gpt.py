@@ -84,9 +84,9 @@ def recipe(args: argparse.Namespace) -> Recipe:
     model = GPT(GPTConfig(vocabulary=len(tokenizer)))
     captions = Captions(world, keep, tokenizer, model.config.longest - 1)  # BEGIN takes a place
     schedule = TrainConfig(
-        images=profile.pick(ci=1_000, laptop=160_000, gpu=4_000_000),
+        images=profile.pick(ci=1_000, laptop=128_000, gpu=4_000_000),
         batch_size=profile.pick(ci=32, laptop=64, gpu=512),
-        learning_rate=profile.pick(ci=1e-3, laptop=3e-3, gpu=3e-3),
+        learning_rate=profile.pick(ci=1e-3, laptop=6e-3, gpu=6e-3),
         warmup_images=profile.pick(ci=100, laptop=6_400, gpu=50_000),
         decay_fraction=1.0,
         ema_half_life_images=profile.pick(ci=1_000, laptop=4_000, gpu=40_000),
