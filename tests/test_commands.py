@@ -836,7 +836,7 @@ def test_the_commands_that_our_pages_name_are_there():
 
 
 @pytest.mark.parametrize(
-    "words", [[], *([name] for name in ("features", "judge", "autoencoder", "flow", "distil", "all"))], ids=str
+    "words", [[], *([name] for name in ("features", "judge", "autoencoder", "gpt", "flow", "distil", "all"))], ids=str
 )
 def test_help_says_what_each_option_does(run, words):
     code, out, _ = run("train", *words, "--help")

@@ -349,7 +349,7 @@ WORLD = set(
 )
 
 
-@pytest.mark.parametrize("name", ["layers", "text_encoder", "dit"])
+@pytest.mark.parametrize("name", ["layers", "text_encoder", "dit", "gpt"])
 def test_the_text_to_image_model_knows_nothing_of_the_world(name):
     """It learns from pictures and captions alone, so no name of what pictures show stands in its code."""
     text = (ROOT / "course_utils" / "models" / f"{name}.py").read_text(encoding="utf-8")

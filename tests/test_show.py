@@ -204,6 +204,17 @@ def test_clouds_have_one_scale() -> None:
         show.clouds({"one": {"real": points.T[:1]}, "two": {"real": points[0]}}, limit=1)
 
 
+def test_maps_write_in_what_is_large() -> None:
+    weights = np.array([[1.0, 0.0, 0.0], [0.7, 0.3, 0.0]])
+    figure = show.maps({"layer 1": weights, "layer 2": weights}, ["red", "圆"], ["a", "b", "c"], title="They look back")
+    first = figure.axes[0]
+    assert [text.get_text() for text in first.texts] == ["1.0", "0.7", "0.3"] and len(figure.axes) == 2
+    assert [label.get_text() for label in first.get_xticklabels()] == ["a", "b", "c"]
+    for wrong in (weights.T, 2 * weights, -weights, weights * np.nan):
+        with pytest.raises(CourseError, match="needs weights in"):
+            show.maps({"one": wrong}, ["red", "圆"], ["a", "b", "c"])
+
+
 def test_to_png(tmp_path) -> None:
     images = pictures(4, 8)
     data = show.to_png(images, tmp_path / "sheet.png", columns=2, scale=3)

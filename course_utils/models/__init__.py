@@ -14,6 +14,7 @@ MODELS = {
     "autoencoder": ("autoencoder", "AutoencoderConfig", "Autoencoder", "autoencoder"),
     "features": ("features", "FeaturesConfig", "FeatureNetwork", "features"),
     "flow": ("dit", "DiTConfig", "DiT", "flow"),
+    "gpt": ("gpt", "GPTConfig", "GPT", "gpt"),
     "judge": ("judge", "JudgeConfig", "JudgeNetwork", "judge"),
     "layout-flow": ("layout_dit", "LayoutDiTConfig", "LayoutDiT", "flow"),
 }

@@ -20,7 +20,7 @@ from course_utils.recipes.fingerprints import fingerprint, of_weights
 from course_utils.training import Callback, TrainConfig
 from course_utils.worlds.captioned import Captioned
 
-RECIPES = ("features", "judge", "autoencoder", "flow", "distil")
+RECIPES = ("features", "judge", "autoencoder", "gpt", "flow", "distil")
 
 
 @dataclass(frozen=True)

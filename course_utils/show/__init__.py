@@ -3,6 +3,7 @@
 from course_utils.show.browsing import browse
 from course_utils.show.flows import paths, points
 from course_utils.show.interactive import Flipbook, explore, flipbook, prompt_box
+from course_utils.show.maps import maps
 from course_utils.show.pictures import grid, to_png
 from course_utils.show.plots import clouds, curve, panels
 from course_utils.show.speed import ladder, roofline
@@ -17,6 +18,7 @@ __all__ = [
     "flipbook",
     "grid",
     "ladder",
+    "maps",
     "panels",
     "paths",
     "points",
