@@ -3,6 +3,7 @@
 from course_utils.show.browsing import browse
 from course_utils.show.flows import paths, points
 from course_utils.show.interactive import Flipbook, explore, flipbook, prompt_box
+from course_utils.show.maps import word_map
 from course_utils.show.pictures import grid, to_png
 from course_utils.show.plots import clouds, curve, panels
 from course_utils.show.speed import ladder, roofline
@@ -24,4 +25,5 @@ __all__ = [
     "roofline",
     "to_png",
     "use_style",
+    "word_map",
 ]
