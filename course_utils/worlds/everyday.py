@@ -7,6 +7,7 @@ synonyms among them: a text may well hold words that no caption of a picture has
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from course_utils.counters import Dice
@@ -78,4 +79,4 @@ def sentences(n: int, seed: int = 0, apart: Collection[str] = ()) -> list[str]:
         else:
             kind = dice.pick(KINDS)
             rows.append(dice.pick(OF_KIND[kind]).format(thing=dice.pick(THINGS[dice.pick(COLOURS), kind])))
-    return rows
+    return [re.sub(r"\ba(?= [aeiou])", "an", row) for row in rows]
