@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
 
 from course_utils.common import CourseError
 from course_utils.show.style import INK, use_style
 
-MARKERS = "osD^vP"  # groups differ in more than colour
+MARKERS = "osD^vPX"  # groups differ in more than colour
 
 
 def word_map(
@@ -21,7 +22,7 @@ def word_map(
     starred: Collection[str] = (),
     title: str | None = None,
 ) -> Figure:
-    """Words as points, a panel for each map, one colour and marker for each group.
+    """Words as points, a panel for each map, one colour and marker for each group; one that is called "red" is red.
 
     Args:
         panels: title of a panel → (words, points (N, 2)).
@@ -43,9 +44,11 @@ def word_map(
         for n, (label, members) in enumerate(groups.items()):
             here = [where[word] for word in members if word in where and word not in named]
             stars = [where[word] for word in members if word in named]
-            look = {"color": f"C{n}", "marker": MARKERS[n % len(MARKERS)]}
+            other = "0.5" if any(map(is_color_like, groups)) else f"C{n}"
+            look = {"color": label if is_color_like(label) else other, "marker": MARKERS[n % len(MARKERS)]}
+            look |= {"edgecolor": INK, "linewidth": 0.6}
             axes.scatter(*np.reshape(here, (-1, 2)).T, s=24, label=label, alpha=0.8, **look)
-            axes.scatter(*np.reshape(stars, (-1, 2)).T, s=110, edgecolor=INK, linewidth=1, **look)
+            axes.scatter(*np.reshape(stars, (-1, 2)).T, s=110, **look)
         for k, word in enumerate(sorted(named, key=lambda word: where[word][1])):
             # names are spread over the height, so that those of neighbours can be read
             right = where[word][0] < middle[0]
@@ -56,7 +59,7 @@ def word_map(
         axes.set_title(name, size=9, wrap=True)
         axes.set(xticks=[], yticks=[], xlabel="first direction", ylabel="second direction")
         axes.margins(0.12)
-    every[0].legend(fontsize=7, ncols=len(groups), loc="upper left", bbox_to_anchor=(0, -0.1))
+    figure.legend(*every[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(groups), fontsize=7)
     if title:
         figure.suptitle(title, wrap=True)
     return figure

@@ -31,22 +31,22 @@ RULES = [
     # "to the left of a square" says where a thing lies: (side, other)
     Rule("WHERE", "REL", "NP", lambda side, other: (side, other)),
     Rule("WHERE", "IS", "WHERE", lambda _, where: where),
-    Rule("S", "NP", "WHERE", lambda thing, where: who(thing, *where)),
+    Rule("S", "NP", "WHERE", lambda thing, where: who(thing, where[0], where[1])),
     # "above a square there is a star"
     Rule("EXIST", "THERE", "NP", lambda _, thing: thing),
     Rule("EXIST", "IS", "NP", lambda _, thing: thing),
-    Rule("S", "WHERE", "EXIST", lambda where, thing: who(thing, *where)),
+    Rule("S", "WHERE", "EXIST", lambda where, thing: who(thing, where[0], where[1])),
     # "a square with a star above it", "… with a star to its left"
     Rule("AT_IT", "REL", "IT", lambda side, _: side),
     Rule("COMPANY", "NP", "AT_IT", lambda thing, side: (thing, side)),
     Rule("COMPANY", "WITH", "COMPANY", lambda _, company: company),
-    Rule("S", "NP", "COMPANY", lambda other, company: who(*company, other)),
+    Rule("S", "NP", "COMPANY", lambda other, company: who(company[0], company[1], other)),
     # "a star on the left and a square on the right", "on the left there is a star, on the right a square"
     Rule("PLACED", "NP", "PLACE", lambda thing, side: (thing, side)),
     Rule("PLACED", "PLACE", "EXIST", lambda side, thing: (thing, side)),
     Rule("PLACED", "PLACE", "NP", lambda side, thing: (thing, side)),
     Rule("PLACED", "AND", "PLACED", lambda _, placed: placed),
-    Rule("S", "PLACED", "PLACED", lambda a, b: who(*a, b[0])),
+    Rule("S", "PLACED", "PLACED", lambda a, b: who(a[0], a[1], b[0])),
     # openings and backgrounds
     Rule("S", "THERE", "S", lambda _, said: said),
     Rule("S", "OPEN", "S", lambda _, said: said),
@@ -90,15 +90,15 @@ def english() -> Grammar:
             add(phrase, "THING" if kind == "shape" else "ADJ", {kind: value})
         elif kind == "background":
             add(phrase, "BG")
-    for side, row in ENGLISH["relation"].items():
-        for phrase in row:
-            add(phrase, "REL", side)
+    for direction, wordings in ENGLISH["relation"].items():
+        for phrase in wordings:
+            add(phrase, "REL", direction)
     for side in SIDES:
         for phrase in ENGLISH["place"][str(side)]:
             add(phrase, "PLACE", side)
     for side in DIRECTIONS["left of"]:
-        for word in ("to", "on"):
-            add(f"{word} its {side}", "AT_IT", side)
+        for start in ("to", "on"):
+            add(f"{start} its {side}", "AT_IT", side)
     return Grammar(phrases, RULES)
 
 
