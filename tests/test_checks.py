@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course_utils.classroom import checks, checks_04, checks_06, checks_16, checks_17, run
+from course_utils.classroom import checks, checks_04, checks_06, checks_10, checks_16, checks_17, run
 from course_utils.classroom.checks import Check, Stopped
 from course_utils.classroom.tidy import code_cells, read, tags, text
 from course_utils.worlds.captions import parse
@@ -246,6 +246,13 @@ ALSO_RIGHT = [
     ("least_loss", lambda g: torch.tensor(-0.5) * math.log1p(-math.exp(-g))),
     ("least_loss", lambda g: -torch.log(1 - torch.exp(-g)) / 2),
     ("least_loss", lambda g: -0.5 * math.log(1 - math.e**-g)),
+    ("merge_pair", lambda p, q: tuple(checks_10.merged(p, q))),
+    ("sampling_loss", lambda c, n, k: (F.softplus(-(n * c).sum(1)) + F.softplus(torch.einsum("bkd,bd->bk", k, c)).sum(1)).mean()),
+    ("best_scores", lambda n, k, a: (n / n.sum(1, keepdim=True) / (n.sum(0) ** a / (n.sum(0) ** a).sum())).log() - math.log(k)),
+    ("best_scores", lambda n, k, a: checks_10.optimum()(n, k, a).numpy()),
+    ("picture_head", lambda x: 2 * torch.sigmoid(x) - 1),
+    ("picture_head", F.softsign),
+    ("steady_pair", lambda counts: list(sorted(counts, key=lambda pair: (-counts[pair], pair))[0])),
 ]  # fmt: skip
 
 
@@ -313,6 +320,15 @@ SAID = [
     ("derivatives", (5.0, 2.0), "not yet. The first is right. For the second, by l:"),
     ("at_rest", (1, 2, 3), "this has 3"),
     ("at_rest", (1.0, 1.0), "At rest D(x) = D(G(z)) = 1/2"),
+    ("merge_pair", lambda p, q: "".join(p), "it should be ['b', 'aa'"),
+    ("merge_pair", lambda p, q: p[0] + q[9], "stops with IndexError"),
+    ("sampling_loss", torch.no_grad()(checks_10.sampling()), "nearly. It looks as if no gradient comes through"),
+    ("sampling_loss", checks_10.sampling(lambda s: -(1 / (1 + (-s).exp())).log()), "nearly."),
+    ("best_scores", lambda n, k, a: n.sum(), "should have the shape (3, 3)"),
+    ("picture_head", lambda x: x.mean(), "Return pictures like the outputs, a tensor (2, 3, 4, 4)"),
+    ("picture_head", lambda x: x.detach().tanh(), "No gradient comes through"),
+    ("picture_head", lambda x: 0.5 * x.tanh(), "no output gives black"),
+    ("steady_pair", lambda counts: "ab", "Return a pair of texts, a key of `counts`; yours, ab,"),
     ("least_loss", lambda g: 1.0, "For loss_g = 0.1375, it should be 1.0260; yours is 1.0000."),
 ]  # fmt: skip
 

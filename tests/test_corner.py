@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from course_utils.measure.faults import FAULTS, fault
-from course_utils.measure.halves import NEITHER, OTHER, OWN, owners
+from course_utils.measure.halves import NEITHER, OTHER, OWN, colours, owners
 from course_utils.measure.judge import Reading
 from course_utils.worlds import corner
 from course_utils.worlds.captions import parse
@@ -85,3 +85,13 @@ def test_the_first_fault_agrees_with_the_judge() -> None:
         for kind in corner.TWOS[::13]:
             reading, asked = Reading(scene, 1.0), corner.said(kind)
             assert (fault(reading, asked) == "right") == reading.shows(asked)
+
+
+def test_the_colour_of_a_single_thing_is_read_also_from_a_blur() -> None:
+    """Of real pictures 97 % (272 of 280; dark yellows pass for green), sharp or as 4 x 4 flat squares."""
+    world = corner.draw(corner.ONES, 20, seed=12)
+    images, asked = render(world), [scene.things[0].colour for scene in world.scenes]
+    blurred = torch.nn.functional.interpolate(torch.nn.functional.avg_pool2d(images, 8), scale_factor=8.0)
+    for some in (images, blurred):
+        right = sum(one == other for one, other in zip(colours(some), asked, strict=True))
+        assert len(asked) == 280 and right >= 266

@@ -34,6 +34,12 @@ def owners(images: Tensor, asked: Sequence[Scene]) -> Tensor:
     return torch.tensor(rows)
 
 
+def colours(images: Tensor) -> list[str]:
+    """For each picture (N, 3, H, W) in [0, 1] of single things on white, the colour of the corner that is nearest to its own."""
+    palette = torch.stack([ink(_real(colour).mean(0)) for colour in corner.COLOURS])  # (4, 3)
+    return [corner.COLOURS[int((palette @ ink(image)).argmax())] for image in images]
+
+
 def ink(image: Tensor) -> Tensor:
     """The direction (3,) of what a picture (3, H, W) lacks to white."""
     return F.normalize((1 - image).mean((1, 2)), dim=0)

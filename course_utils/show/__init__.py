@@ -8,6 +8,7 @@ from course_utils.show.pictures import grid, to_png
 from course_utils.show.plots import clouds, curve, panels
 from course_utils.show.speed import ladder, roofline
 from course_utils.show.style import use_style
+from course_utils.show.word_maps import word_map
 
 __all__ = [
     "Flipbook",
@@ -26,4 +27,5 @@ __all__ = [
     "roofline",
     "to_png",
     "use_style",
+    "word_map",
 ]
