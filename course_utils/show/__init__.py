@@ -5,7 +5,7 @@ from course_utils.show.flows import paths, points
 from course_utils.show.interactive import Flipbook, explore, flipbook, prompt_box
 from course_utils.show.pictures import grid, to_png
 from course_utils.show.plots import clouds, curve, panels
-from course_utils.show.speed import ladder, roofline
+from course_utils.show.speed import ladder, race, roofline
 from course_utils.show.style import use_style
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "paths",
     "points",
     "prompt_box",
+    "race",
     "roofline",
     "to_png",
     "use_style",
