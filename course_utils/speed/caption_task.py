@@ -61,7 +61,7 @@ class Task:
     depth: int = 4
     batch_size: int = 32
     learning_rate: float = 2e-3
-    warmup_images: int = 1_600
+    warmup_images: int = 800
     ema_half_life_images: int = 1_600
     target: float = 0.8  # the clock stops at this share of prompts
     certain: float | None = (
@@ -69,8 +69,8 @@ class Task:
     )
     prompts: int = 72
     every: int = 1_024  # images between two exams
-    most: int = 24_000  # images after which a run gives up
-    steps: int = 8
+    most: int = 16_000  # images after which a run gives up
+    steps: int = 6
     guidance: float = 2.0
 
     @property
@@ -107,6 +107,7 @@ TASKS = {
         prompts=500,
         every=25_600,
         most=1_500_000,
+        steps=12,
     ),
 }
 
