@@ -178,13 +178,9 @@ def test_the_factor_is_paired_by_seed() -> None:
 
 
 def test_losers_and_gaps_stay_in_the_table() -> None:
-    one = lambda rung, seed, images: {
-        "rung": rung,
-        "seed": seed,
-        "images": images,
-        "curve": [(5000, 0.4)],
-        "sure": [0.1],
-    }  # noqa: E731
+    def one(rung: str, seed: int, images: float | None) -> dict:
+        return {"rung": rung, "seed": seed, "images": images, "curve": [(5000, 0.4)], "sure": [0.1]}
+
     runs = [one("start", 0, 1000.0), one("start", 1, 2000.0), one("REPA", 0, 500.0), one("REPA", 1, 1000.0)]
     runs += [one("Muon", 0, None), one("Muon", 1, 900.0)]
     price = {
@@ -220,7 +216,7 @@ def test_the_command_runs_writes_and_goes_on(
     monkeypatch.setitem(caption_task.TASKS, "circles", small)
     options = ["--most", "96", "--rounds", "1", "--timed", "32", "--device", "cpu", "--out", str(tmp_path / "out")]
     rungs = ["--rungs", "REPA", "Muon", "short captions", "data made in each step"]
-    command = ["time-to-accuracy", *options, "--json", *rungs]
+    command = ["race", *options, "--json", *rungs]
     assert main([*command, "--seeds", "1", "--minutes", "0"]) == 0
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
     assert [row["images"] for row in rows] == [[]] * 5 and all(row["seconds_per_image"] > 0 for row in rows)
@@ -240,5 +236,5 @@ def test_the_command_runs_writes_and_goes_on(
 def test_a_slip_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path)]
     for options in (["--task", "none"], ["--rungs", "Repa"], ["--seeds", "0"]):
-        assert main(["time-to-accuracy", *out, *options]) == 2
+        assert main(["race", *out, *options]) == 2
         assert "choose from" in (said := capsys.readouterr().err) or "at least 1" in said

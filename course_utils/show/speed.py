@@ -55,7 +55,7 @@ def race(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     use_style()
     shown = [row for row in rows if any(row["images"]) or row["factor"] is not None]
     if not shown:
-        raise CourseError("No rung reached the target; run `python -m course_utils time-to-accuracy`.")
+        raise CourseError("No rung reached the target; run `python -m course_utils race`.")
     figure = Figure(figsize=(7, 0.36 * len(shown) + 1.3))
     left, right = figure.subplots(1, 2, sharey=True)
     for place, row in enumerate(shown):

@@ -1,4 +1,4 @@
-"""`python -m course_utils time-to-accuracy`: the second ladder, how long a training takes until its pictures show what was asked."""
+"""`python -m course_utils race`: the second ladder, how long a training takes until its pictures show what was asked."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from course_utils.commands.bench import RESULTS, machine, rounded, versions, wri
 from course_utils.common import CourseError, atomic_path, check_writable, course_home, typed_path
 
 EXAMPLES = """examples:
-  python -m course_utils time-to-accuracy                       all rungs with three seeds, the rungs of one seed before the next
-  python -m course_utils time-to-accuracy --rungs start REPA    these only
-  python -m course_utils time-to-accuracy --task one --device cuda --minutes 7    a larger task on a GPU
+  python -m course_utils race                       all rungs with three seeds, the rungs of one seed before the next
+  python -m course_utils race --rungs start REPA    these only
+  python -m course_utils race --task one --device cuda --minutes 7    a larger task on a GPU
 A run that was stopped goes on with what is missing when the same command is given again; the result is written after each.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `time-to-accuracy`."""
+    """The options of `race`."""
     parser.epilog = EXAMPLES
     parser.allow_abbrev = False
     parser.add_argument(
