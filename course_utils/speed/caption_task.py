@@ -57,10 +57,10 @@ class Task:
     shapes: tuple[str, ...] = ("circle",)
     backgrounds: tuple[str, ...] = ("white",)
     pictures: int = 64  # of each kind
-    width: int = 128
+    width: int = 64
     depth: int = 4
     batch_size: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     warmup_images: int = 800
     ema_half_life_images: int = 1_600
     target: float = 0.8  # the clock stops at this share of prompts
@@ -69,7 +69,7 @@ class Task:
     )
     prompts: int = 72
     every: int = 1_024  # images between two exams
-    most: int = 16_000  # images after which a run gives up
+    most: int = 15_360  # images after which a run gives up
     steps: int = 6
     guidance: float = 2.0
 
@@ -100,6 +100,7 @@ TASKS = {
         certain=None,
         pictures=8,
         width=256,
+        learning_rate=2e-3,
         depth=8,
         batch_size=128,
         warmup_images=12_800,
