@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from course_utils.__main__ import main
 from course_utils.measure.fidelity import Features
+from course_utils.measure.timing import core_milliseconds
 from course_utils.models.dit import DiT, DiTConfig, flow_loss
 from course_utils.models.text_encoder import TextEncoderConfig
 from course_utils.speed import caption_task, faster_training
@@ -151,6 +153,11 @@ def test_bf16_storage_swallows_small_steps_and_fp32_does_not() -> None:
 # ----------------------------------------------------------------------------------------------------- the clock
 
 
+def test_a_core_that_waits_costs_nothing() -> None:
+    busy = core_milliseconds(lambda: sum(i * i for i in range(300_000)))
+    assert core_milliseconds(lambda: time.sleep(0.3)) < 100 and busy > 5
+
+
 @pytest.mark.parametrize(
     ("curve", "images"),
     [
@@ -182,7 +189,7 @@ def test_losers_and_gaps_stay_in_the_table() -> None:
         return {"rung": rung, "seed": seed, "images": images, "curve": [(5000, 0.4)], "sure": [0.1]}
 
     runs = [one("start", 0, 1000.0), one("start", 1, 2000.0), one("REPA", 0, 500.0), one("REPA", 1, 1000.0)]
-    runs += [one("Muon", 0, None), one("Muon", 1, 900.0)]
+    runs += [one("Muon", 0, None), one("Muon", 1, 900.0), one("uniform times", 0, 4000.0)]
     price = {
         name: {"seconds": 0.01, "cost": 1.0, "interval": [0.9, 1.1]} for name in ("start", "REPA", "Muon", "TREAD")
     }
@@ -192,6 +199,9 @@ def test_losers_and_gaps_stay_in_the_table() -> None:
     assert rows["REPA"]["factor"] == pytest.approx(2.0) and rows["start"]["factor"] is None
     assert rows["Muon"]["factor"] is None and "1 of 2 did not reach" in rows["Muon"]["reason"]
     assert rows["TREAD"]["reason"] == "not run yet"
+    assert rows["uniform times"]["factor"] == pytest.approx(0.25), "an image costs what it costs at the start"
+    same = [rung.name for rung in ladder.RUNGS if rung.same_price]
+    assert same == ["start", "uniform times", "centred times", "no average", "twice the learning rate"]
     middle = math.sqrt(1000 * 2000)
     assert rows["compile"]["minutes"] == pytest.approx((middle * 0.005 + 7) / 60)
     assert rows["compile"]["factor"] == pytest.approx(rows["start"]["minutes"] / rows["compile"]["minutes"])

@@ -12,7 +12,8 @@ import contextlib
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,14 +58,21 @@ class Rung:
     align: bool = False
     route: bool = False
     captions: str = "detailed"
-    # these learn what the start learns, at another price
     compile: bool = False
     precision: str = "fp32"
     fresh: bool = False
 
     @property
     def only_price(self) -> bool:
+        """Whether it learns what the start learns, at another price."""
         return self.compile or self.fresh or self.precision != "fp32"
+
+    @property
+    def same_price(self) -> bool:
+        """Whether it computes what the start computes, with other numbers: an image then costs the same, and nothing needs to be measured."""
+        return self == replace(
+            RUNGS[0], name=self.name, about=self.about, times=self.times, rate=self.rate, ema=self.ema
+        )
 
 
 RUNGS = (
@@ -202,17 +210,19 @@ def prices(course: Course, rungs: Sequence[Rung], rounds: int, images: int) -> d
     """What an image costs in each rung: seconds, and how many times those of the first rung (median over the rounds, and its interval).
 
     Each call trains on so many images by the course's own loop. What a first call takes beyond a later one is its time to compile. A rung
-    that fails has a `reason` instead.
+    that fails has a `reason` instead; those of the same price are left out.
     """
     calls: dict[str, Callable[[], object]] = {}
     found: dict[str, dict[str, Any]] = {}
-    for rung in rungs:
-        parts, loss, batches = network_of(course, rung, 0), loss_of(course, rung), batches_of(course, rung)
-        config = config_of(course, rung, 0, images)
-
-        def call(rung=rung, parts=parts, loss=loss, batches=batches, config=config):  # type: ignore[no-untyped-def]
-            return train(parts, loss, batches, config, optimiser_of=rung.optimiser_of)
-
+    for rung in (rungs[0], *(rung for rung in rungs if not rung.same_price)):
+        call = partial(
+            train,
+            network_of(course, rung, 0),
+            loss_of(course, rung),
+            batches_of(course, rung),
+            config_of(course, rung, 0, images),
+            optimiser_of=rung.optimiser_of,
+        )
         try:
             first, later = (core_milliseconds(call, course.device) for _ in range(2))
             calls[rung.name] = call
@@ -223,11 +233,8 @@ def prices(course: Course, rungs: Sequence[Rung], rounds: int, images: int) -> d
     start = times[rungs[0].name]
     for name, series in times.items():
         cost, low, high = ratio(series, start)
-        found[name] |= {
-            "seconds": cost * statistics.median(start) / 1000 / images,
-            "cost": cost,
-            "interval": [low, high],
-        }
+        seconds = cost * statistics.median(start) / 1000 / images
+        found[name] |= {"seconds": seconds, "cost": cost, "interval": [low, high]}
     return found
 
 
@@ -260,32 +267,29 @@ def rows_of(
     same seeds of the start, where all of them reached the target.
     """
     there = {(run["rung"], run["seed"]): run for run in runs}
-    seeds = sorted({run["seed"] for run in runs})
-    reached = {seed: run["images"] for (name, seed), run in there.items() if name == rungs[0].name and run["images"]}
+    first = rungs[0].name
+    start = {seed: run["images"] for (name, seed), run in there.items() if name == first and run["images"]}
     rows = []
     for rung in rungs:
-        known = price.get(rung.name, {})
-        mine = [
-            there[of, seed] for seed in seeds if (of := rungs[0].name if rung.only_price else rung.name, seed) in there
-        ]
+        known = price.get(first if rung.same_price else rung.name, {})
+        learns = first if rung.only_price else rung.name
+        mine = [run for (name, _), run in sorted(there.items()) if name == learns]
         row: dict[str, Any] = {
             "rung": rung.name,
             "about": rung.about,
             "learns": "as the start" if rung.only_price else "by itself",
-        }
-        row |= {"seeds": [run["seed"] for run in mine], "images": [run["images"] for run in mine]}
-        row |= {
+            "seeds": [run["seed"] for run in mine],
+            "images": [run["images"] for run in mine],
             "last": [run["curve"][-1][1] for run in mine],
             "sure": [run["sure"][-1] for run in mine],
             "seconds_per_image": known.get("seconds"),
-        }
-        row |= {
             "cost": known.get("cost"),
             "compile_seconds": known.get("compile_seconds", 0.0),
             "minutes": None,
             "factor": None,
+            "intervals": {} if rung.same_price or "interval" not in known else {"cost": known["interval"]},
+            "reason": known.get("reason"),
         }
-        row |= {"intervals": {"cost": known["interval"]} if "interval" in known else {}, "reason": known.get("reason")}
         rows.append(row)
         missed = [run for run in mine if run["images"] is None]
         if not mine:
@@ -295,11 +299,11 @@ def rows_of(
             row["reason"] = f"{len(missed)} of {len(mine)} did not reach the target within {most:,} images"
         elif row["cost"] is not None:
             images = {run["seed"]: run["images"] for run in mine}
-            middle = math.exp(statistics.fmean(map(math.log, images.values())))
-            row["minutes"] = (middle * row["seconds_per_image"] + row["compile_seconds"]) / 60
-            if reached.keys() & images.keys() and rung is not rungs[0]:
-                whole = row["cost"] + row["compile_seconds"] / (middle * row["seconds_per_image"]) * row["cost"]
-                row["factor"], interval = factor(reached, images, whole)
+            computing = math.exp(statistics.fmean(map(math.log, images.values()))) * row["seconds_per_image"]
+            row["minutes"] = (computing + row["compile_seconds"]) / 60
+            if rung is not rungs[0] and start.keys() & images.keys():
+                whole = row["cost"] * (1 + row["compile_seconds"] / computing)
+                row["factor"], interval = factor(start, images, whole)
                 if interval is not None and not rung.only_price:
                     row["intervals"]["factor"] = interval
     return rows
