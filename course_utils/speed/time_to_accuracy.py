@@ -33,6 +33,7 @@ from course_utils.speed.faster_training import (
     uniform,
     velocity_error,
 )
+from course_utils.speed.table import cell
 from course_utils.training import State, TrainConfig, train
 
 COURSE_TIMES = logit_normal(-0.8, 1.2)  # as `models.dit.flow_loss`
@@ -309,23 +310,26 @@ def rows_of(
     return rows
 
 
-def number(row: Mapping[str, Any], name: str, form: str, scale: float = 1.0) -> str:
-    """A cell with the number of this name and its 95 % interval, if the row has them."""
-    if row[name] is None:
-        return "–"
-    interval = ", ".join(f"{scale * value:{form}}" for value in row["intervals"].get(name, []))
-    return f"{scale * row[name]:{form}}" + (f" [{interval}]" if interval else "")
+def images_by_seed(row: Mapping[str, Any]) -> str:
+    """Images to the target of each seed; a dash where it was not reached."""
+    if row["learns"] != "by itself":
+        return row["learns"]
+    return ", ".join("–" if n is None else f"{n:,.0f}" for n in row["images"]) or "–"
 
 
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "rung": lambda row: row["rung"],
+    "images to the target, by seed": images_by_seed,
+    "ms for an image": cell("seconds_per_image", ".1f", 1000),
+    "cost of an image": cell("cost", ".2f"),
+    "minutes": cell("minutes", ".2f"),
+    "factor": cell("factor", ".2f"),
+}
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """The ladder as a table of Markdown, made from the rows, never typed; then a line for each rung without a time."""
-    head = ["rung", "images to the target, by seed", "ms an image", "cost of an image", "minutes", "factor"]
-    lines = [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
-    for row in rows:
-        images = ", ".join("–" if n is None else f"{n:,.0f}" for n in row["images"]) or "–"
-        cells = [row["rung"], images if row["learns"] == "by itself" else row["learns"]]
-        cells += [number(row, "seconds_per_image", ".1f", 1000), number(row, "cost", ".2f")]
-        cells += [number(row, "minutes", ".2f"), number(row, "factor", ".2f")]
-        lines.append(f"| {' | '.join(cells)} |")
+    lines = [f"| {' | '.join(COLUMNS)} |", f"| {' | '.join(['---'] * len(COLUMNS))} |"]
+    lines += [f"| {' | '.join(shown(row) for shown in COLUMNS.values())} |" for row in rows]
     notes = [f"- {row['rung']}: {row['reason']}" for row in rows if row["reason"]]
     return "\n".join([*lines, *(["", *notes] if notes else [])])
