@@ -63,7 +63,9 @@ def race(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
             images = [n / 1000 for n in row["images"] if n is not None]
             left.plot(images, [place] * len(images), "o", color="C0", alpha=0.7, ms=5)
         if row["factor"] is None:
-            word = "1, by definition" if row is rows[0] else "not reached by all"
+            word = (
+                "1, by definition" if row is rows[0] else "not reached by all" if None in row["images"] else "not timed"
+            )
             right.text(1.06, place, word, va="center", size=8)
             continue
         low, high = row["intervals"].get("factor", [row["factor"]] * 2)
@@ -72,7 +74,7 @@ def race(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     left.set_yticks(range(len(shown)), [row["rung"] for row in shown])
     left.invert_yaxis()
     left.set(xlabel="thousand images to the target")
-    left.set_xlim(left=0)
+    left.set_xlim(0, 1.08 * max(n or 0 for row in shown for n in row["images"]) / 1000)
     right.axvline(1, color=INK, lw=1, ls="--")
     right.set(xlabel="times as fast as the start", xscale="log")
     right.set_xticks([0.25, 0.5, 1, 2, 4], ["1/4", "1/2", "1", "2", "4"])
