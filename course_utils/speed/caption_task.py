@@ -64,9 +64,7 @@ class Task:
     warmup_images: int = 800
     ema_half_life_images: int = 1_600
     target: float = 0.8  # the clock stops at this share of prompts
-    certain: float | None = (
-        0.0  # how sure the judge must be of its reading: 0 takes its best guess, None is its own threshold
-    )
+    certain: float | None = 0.0  # how sure the judge must be: 0 takes its best guess, None is its own threshold
     prompts: int = 72
     every: int = 1_024  # images between two exams
     most: int = 15_360  # images after which a run gives up
