@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch._inductor.config
 from torch import Tensor, nn
 
 from course_utils.measure.timing import core_milliseconds, interleaved, ratio
@@ -213,6 +214,8 @@ def prices(course: Course, rungs: Sequence[Rung], rounds: int, images: int) -> d
     Each call trains on so many images by the course's own loop. What a first call takes beyond a later one is its time to compile. A rung
     that fails has a `reason` instead; those of the same price are left out.
     """
+    if course.device.type == "cpu":  # by processes that are waited for, so that their seconds count
+        torch._inductor.config.compile_threads = 1
     calls: dict[str, Callable[[], object]] = {}
     found: dict[str, dict[str, Any]] = {}
     for rung in (rungs[0], *(rung for rung in rungs if not rung.same_price)):
