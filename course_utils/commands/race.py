@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rungs", nargs="+", metavar="RUNG", help="these only, with the start (default: all)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each rung (default: %(default)s)")
     parser.add_argument("--most", type=int, metavar="N", help="images after which a run gives up (default: the task's)")
-    parser.add_argument("--rounds", type=int, default=5, help="timings of each rung (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, help="timings of each rung (default: %(default)s)")
     parser.add_argument(
         "--timed", type=int, default=128, metavar="N", help="images of one timing (default: %(default)s)"
     )
