@@ -118,7 +118,7 @@ class Course:
         self.task, self.device = task, torch.device(device)
         self.kinds = task.kinds
         self.autoencoder = load_autoencoder().to(self.device)
-        self.judge = Judge.load()
+        self.judge, self.features = Judge.load(), Features.load().network.to(self.device)
         self.scenes = self.drawn(self.kinds, task.pictures, SEEDS["flow"])
         self.latents = self.encoded(self.scenes)
         every = [kind for kind in self.kinds for _ in range(task.pictures)]
@@ -152,9 +152,8 @@ class Course:
     @cached_property
     def maps(self) -> Tensor:
         """What the course's self-supervised network sees of each picture, (N, 16, F), each of its features with mean 0 and variance 1."""
-        network = Features.load().network.to(self.device)
         parts = (self.scenes.select(slice(i, i + 256)) for i in range(0, len(self.scenes), 256))
-        maps = torch.cat([feature_map(network, render(part, device=self.device)) for part in parts])
+        maps = torch.cat([feature_map(self.features, render(part, device=self.device)) for part in parts])
         return (maps - maps.mean((0, 1))) / (maps.std((0, 1)) + 1e-5)
 
     def network(self, seed: int) -> DiT:
