@@ -53,8 +53,8 @@ def race(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     did not reach the target the dots that there are stay, without a factor.
     """
     use_style()
-    shown = [row for row in rows if any(row["images"]) or row["factor"] is not None]
-    if not shown:
+    shown = [row for row in rows if row["images"]]
+    if not any(any(row["images"]) for row in shown):
         raise CourseError("No rung reached the target; run `python -m course_utils race`.")
     figure = Figure(figsize=(7, 0.36 * len(shown) + 1.3))
     left, right = figure.subplots(1, 2, sharey=True)
