@@ -21,6 +21,7 @@ import torch._inductor.config
 from torch import Tensor, nn
 
 from course_utils.measure.timing import core_milliseconds, interleaved, ratio
+from course_utils.models.dit import DiT
 from course_utils.speed.caption_task import Course
 from course_utils.speed.faster_training import (
     Times,
@@ -131,7 +132,7 @@ def loss_of(course: Course, rung: Rung) -> Callable[[nn.Module, Any], tuple[Tens
     middle = course.task.depth // 2 - 1
 
     def loss(parts: nn.ModuleDict, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        dit = parts["dit"]
+        dit: DiT = parts["dit"]  # type: ignore[assignment]
         with contextlib.ExitStack() as stack:
             if rung.route:
                 stack.enter_context(routed(dit.blocks, ROUTED, 1, course.task.depth - 2))
