@@ -115,6 +115,7 @@ def stage(folder: Path, notebooks: Path = ROOT / "notebooks") -> None:
         "judge": judge_table(),
         "eye": eye_table(),
         "ladder": ladder_table(folder / "results"),
+        "race": race_table(folder / "results"),
         "commands": (BOOK / "results" / "README.md").read_text(encoding="utf-8").partition("\n\n")[2],
     }
     for path in folder.glob("*.md"):
@@ -348,6 +349,27 @@ def ladder_table(pictures: Path) -> str:
             f"{markdown(rows)}\n\nMeasured on {first['date']}: {first['machine']}, torch {first['versions']['torch']}.\n\n"
         )
     return text or "It has not been measured yet: `make bench`.\n"
+
+
+def race_table(pictures: Path) -> str:
+    """The second ladder as a figure, written into this folder, and as a table; what was left out, where and when it was run."""
+    from course_utils import show
+    from course_utils.speed.time_to_accuracy import markdown
+
+    text = ""
+    for device in ("cpu", "gpu"):
+        path = BOOK / "results" / f"time-to-accuracy-{device}.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text(encoding="utf-8"))
+        title = f"Images to {found['task']['target']:.0%} of {found['task']['prompts']} prompts, and what that makes of the time"
+        show.race(found["rows"], title).savefig(pictures / f"time-to-accuracy-{device}.png", dpi=110)
+        left_out = "\n".join(f"- {name} was left out: {why}." for name, why in found["left_out"].items())
+        text += (
+            f"```{{image}} results/time-to-accuracy-{device}.png\n:alt: Images to the target, and times as fast as the start, for each change of the table below.\n```\n\n"
+            f"{markdown(found['rows'])}\n\n{left_out}\n\nRun by {found['date']}: {found['machine']}, torch {found['versions']['torch']}.\n\n"
+        )
+    return text or "It has not been run yet: `python -m course_utils race`.\n"
 
 
 def build(folder: Path, notebooks: Path = ROOT / "notebooks") -> int:

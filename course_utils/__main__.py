@@ -28,6 +28,7 @@ COMMANDS = {  # name: (module, what it does)
     ),
     "evaluate": ("course_utils.commands.evaluate", "measure a generator or the judge, with intervals"),
     "bench": ("course_utils.commands.bench", "measure this machine and the speed ladder, with its price in quality"),
+    "race": ("course_utils.commands.race", "measure what makes training faster: the time to a fixed caption accuracy"),
     "fetch": ("course_utils.commands.fetch", "download a world that does not ship, or go on with it"),
     "run": ("course_utils.classroom.run", "run lessons, tidy what they showed and stamp how it was made"),
     "student": ("course_utils.classroom.student", "write the lessons without solutions and outputs, to hand out"),

@@ -140,6 +140,30 @@ def test_the_ladder_is_written_from_its_rows(tmp_path: Path, monkeypatch: pytest
     assert "2026-01-01: a machine, torch 2" in text and (tmp_path / "results" / "ladder-cpu.png").is_file()
 
 
+def test_the_second_ladder_is_written_from_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "BOOK", tmp_path)
+    (tmp_path / "results").mkdir()
+    assert "course_utils race" in build.race_table(tmp_path / "results")
+    row = {
+        "learns": "by itself",
+        "seconds_per_image": 0.004,
+        "cost": 1.0,
+        "minutes": 0.5,
+        "intervals": {},
+        "reason": None,
+    }
+    start = {"rung": "start", "images": [5000.0, 6000.0], "factor": None, **row}
+    fast = {"rung": "fast", "images": [2500.0, 3000.0], **row, "factor": 2.0, "intervals": {"factor": [1.9, 2.1]}}
+    never = {"rung": "never", "images": [None], "factor": None, **row, "minutes": None, "reason": "It did not arrive."}
+    about = {"task": {"target": 0.8, "prompts": 72}, "left_out": {"one more": "it was too long"}, "date": "2026-01-01"}
+    about |= {"machine": "a machine", "versions": {"torch": "2"}, "rows": [start, fast, never]}
+    (tmp_path / "results" / "time-to-accuracy-cpu.json").write_text(json.dumps(about), encoding="utf-8")
+    text = build.race_table(tmp_path / "results")
+    assert "| 5,000, 6,000 | 4.0 | 1.00 | 0.50 |" in text and "2.00 [1.90, 2.10]" in text
+    assert "- never: It did not arrive." in text and "one more was left out: it was too long." in text
+    assert (tmp_path / "results" / "time-to-accuracy-cpu.png").is_file()
+
+
 def test_the_bibliography_has_the_papers_that_the_lessons_cite() -> None:
     entries = (BOOK / "references.bib").read_text(encoding="utf-8")
     cited = {number for path in LESSONS for number in re.findall(r"arxiv\.org/abs/([\d.]+\d)", path.read_text("utf-8"))}

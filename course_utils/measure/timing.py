@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,8 +44,21 @@ def milliseconds(call: Call, device: torch.device | str = "cpu") -> float:
     return 1000 * (time.perf_counter() - started)
 
 
+def core_milliseconds(call: Call, device: torch.device | str = "cpu") -> float:
+    """The same; on a CPU what its cores spent on the call and on processes that it waited for, whatever else runs there."""
+    if torch.device(device).type == "cuda":
+        return milliseconds(call, device)
+    started = time.process_time() + sum(os.times()[2:4])  # its own, finely, and those processes'
+    call()
+    return 1000 * (time.process_time() + sum(os.times()[2:4]) - started)
+
+
 def interleaved(
-    calls: Mapping[str, Call], rounds: int = 7, warmup: int = 1, device: torch.device | str = "cpu"
+    calls: Mapping[str, Call],
+    rounds: int = 7,
+    warmup: int = 1,
+    device: torch.device | str = "cpu",
+    timer: Callable[[Call, torch.device | str], float] = milliseconds,
 ) -> dict[str, list[float]]:
     """Milliseconds of each call in each round. In a round all are timed once, every second round in the opposite order.
 
@@ -53,11 +67,11 @@ def interleaved(
     """
     for call in calls.values():
         for _ in range(warmup):
-            milliseconds(call, device)
+            timer(call, device)
     found: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds):
         for name in list(calls)[:: 1 if number % 2 == 0 else -1]:
-            found[name].append(milliseconds(calls[name], device))
+            found[name].append(timer(calls[name], device))
     return found
 
 

@@ -46,6 +46,44 @@ def ladder(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def race(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Rungs of the second ladder: images to the target, a dot for each seed, and how many times as fast as the start, with its interval.
+
+    rows: those of book/results/time-to-accuracy-cpu.json; title: one sentence that says what they show. Rungs that were not run are left out; of those that
+    did not reach the target the dots that there are stay, without a factor.
+    """
+    use_style()
+    shown = [row for row in rows if row["images"]]
+    if not any(any(row["images"]) for row in shown):
+        raise CourseError("No rung reached the target; run `python -m course_utils race`.")
+    figure = Figure(figsize=(7, 0.36 * len(shown) + 1.3))
+    left, right = figure.subplots(1, 2, sharey=True)
+    for place, row in enumerate(shown):
+        if row["learns"] == "by itself":
+            images = [n / 1000 for n in row["images"] if n is not None]
+            left.plot(images, [place] * len(images), "o", color="C0", alpha=0.7, ms=5)
+        if row["factor"] is None:
+            word = (
+                "1, by definition" if row is rows[0] else "not reached by all" if None in row["images"] else "not timed"
+            )
+            right.text(1.06, place, word, va="center", size=8)
+            continue
+        low, high = row["intervals"].get("factor", [row["factor"]] * 2)
+        right.plot([low, high], [place, place], color="C1")
+        right.plot(row["factor"], place, "D", color="C1", ms=5)
+    left.set_yticks(range(len(shown)), [row["rung"] for row in shown])
+    left.invert_yaxis()
+    left.set(xlabel="thousand images to the target")
+    left.set_xlim(0, 1.08 * max(n or 0 for row in shown for n in row["images"]) / 1000)
+    right.axvline(1, color=INK, lw=1, ls="--")
+    right.set(xlabel="times as fast as the start", xscale="log")
+    right.set_xticks([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
+    right.minorticks_off()
+    right.set_xlim(1 / 10, 10)  # with two seeds an interval is wider than any figure
+    figure.suptitle(title, wrap=True)
+    return figure
+
+
 def roofline(
     machine: Mapping[str, Any], points: Mapping[str, tuple[float, float]], *, title: str, dtype: str = "fp32"
 ) -> Figure:

@@ -58,6 +58,7 @@ def train(
     resume: bool = True,
     init: Mapping[str, Tensor] | None = None,
     about: Mapping[str, Any] | None = None,
+    optimiser_of: Callable[[nn.Module, TrainConfig], torch.optim.Optimizer] | None = None,
 ) -> TrainResult:
     """Trains `model` in place on `loss(model, batch) -> (scalar, details)` until `config.images` images have been seen.
 
@@ -69,7 +70,8 @@ def train(
     With a `folder`, checkpoints and `log.jsonl` (a line each `log_every_images`) go there, and a run that stopped goes on
     from its newest checkpoint; `resume=False` deletes them and starts again. `init` is a state dict to start from, with a
     fresh optimiser. `about` (JSON values) says what else makes this run what it is, such as the model's own config: a
-    checkpoint with another `about` or config is refused.
+    checkpoint with another `about` or config is refused. `optimiser_of(model, config)` makes another optimiser than
+    `make_optimiser` does; all its groups get the scheduled learning rate.
 
     Raises CourseError when the numbers stop being finite, a checkpoint does not fit or cannot be written, another process
     trains in the folder, or a signal (Ctrl-C, SIGTERM) asks to stop; the last saves a checkpoint first.
@@ -82,7 +84,7 @@ def train(
         load_into(model, init, "The state dict given as `init`")
     distributed.share_weights(model)
     ema = Ema(model, config.ema_half_life_images)
-    optimiser = make_optimiser(model, config)
+    optimiser = (optimiser_of or make_optimiser)(model, config)
     # It scales by 1, which is nothing: it is here to leave out steps whose gradient is not finite. With a fused optimiser the
     # device decides that by itself, and the CPU need not wait to hear of it.
     scaler = torch.amp.GradScaler(device.type, init_scale=1.0)
