@@ -110,22 +110,27 @@ def scene_of(things: list[Thing], at: list[tuple[float, float]], background: str
     return Scene(tuple(things), place, relation, background)
 
 
-def scenes(seed: int, start: int, n: int, *, things: int | None = None, split: str = "all") -> Scenes:
+def scenes(
+    seed: int, start: int, n: int, *, things: int | None = None, split: str = "all", sized: str | None = None
+) -> Scenes:
     """Scenes number `start` to `start + n - 1` of the endless list that belongs to `seed`; see `scenes_at`."""
-    return scenes_at(seed, np.arange(start, start + n, dtype=np.uint64), things=things, split=split)
+    return scenes_at(seed, np.arange(start, start + n, dtype=np.uint64), things=things, split=split, sized=sized)
 
 
-def scenes_at(seed: int, numbers: NDArray, *, things: int | None = None, split: str = "all") -> Scenes:
+def scenes_at(
+    seed: int, numbers: NDArray, *, things: int | None = None, split: str = "all", sized: str | None = None
+) -> Scenes:
     """The scenes with these numbers (N,) of the endless list that belongs to `seed`.
 
     things: 1, 2 or 3, or None for a mixture (40, 45 and 15 %). split: "all"; "train" shows nothing that is held out;
     "held_out" one thing on a background, or two in a relation, that are. One in five scenes of two and one in three of
-    three shows equal things, another third of three shows two equal ones, so that captions can count. Raises ValueError
-    for anything else.
+    three shows equal things, another third of three shows two equal ones, so that captions can count. sized: the size of
+    all things, one of SIZES, or None for both. Raises ValueError for anything else.
     """
-    if things not in (None, 1, 2, 3) or split not in ("all", "train", "held_out"):
+    if things not in (None, 1, 2, 3) or split not in ("all", "train", "held_out") or sized not in (None, *SIZES):
         raise ValueError(
-            f'things={things!r}, split={split!r}: expected 1, 2, 3 or None and "all", "train" or "held_out".'
+            f'things={things!r}, split={split!r}, sized={sized!r}: expected 1, 2, 3 or None, "all", "train" or "held_out", '
+            "and one of SIZES or None."
         )
     draw, n = Draws(seed, numbers.astype(np.uint64)), len(numbers)
     part = draw.below(20)
@@ -150,6 +155,8 @@ def scenes_at(seed: int, numbers: NDArray, *, things: int | None = None, split: 
         noun[single, 0] = shown[which[single], 0]
         noun[~single, 0], axis[~single], noun[~single, 1] = pairs[which[~single]].T
         size[np.arange(3) >= count[:, None]] = noun[np.arange(3) >= count[:, None]] = -1
+    if sized is not None:
+        size = np.where(size >= 0, SIZES.index(sized), -1)
     return _draw_the_rest(draw, count, size, noun, background, draw.below(9), axis)
 
 
