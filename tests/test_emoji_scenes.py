@@ -16,7 +16,7 @@ from course_utils.language.words import split_words
 from course_utils.worlds.captioned import world
 from course_utils.worlds.captions import CaptionError, UnknownWords
 from course_utils.worlds.emoji import emoji
-from course_utils.worlds.emoji_scenes import captions
+from course_utils.worlds.emoji_scenes import captions, drawn
 from course_utils.worlds.emoji_scenes.captions import Parts, caption, matches, parse, random_parts, restrict
 from course_utils.worlds.emoji_scenes.grounds import backgrounds
 from course_utils.worlds.emoji_scenes.render import cutouts, render, things
@@ -90,7 +90,7 @@ def test_the_scenes_are_the_ones_that_all_results_were_made_with():
     assert digests() == GOLDEN_SCENES
 
 
-@pytest.mark.parametrize("options", [{}, {"things": 3}, {"split": "train"}, {"split": "held_out"}])
+@pytest.mark.parametrize("options", [{}, {"things": 3}, {"split": "train"}, {"split": "held_out"}, {"sized": "large"}])
 def test_a_scene_does_not_depend_on_what_is_drawn_with_it(options):
     whole = scenes(5, 1000, 60, **options)
     parts = (scenes(5, 1000 + i, n, **options) for i, n in ((0, 1), (1, 0), (1, 22), (23, 37)))
@@ -113,6 +113,19 @@ def test_the_split_for_it_shows_all_that_is_held_out():
     assert {(s.things[0].noun, s.background) for s in found if len(s.things) == 1} == set(HELD_OUT_BACKGROUNDS)
     pairs = {(s.things[0].noun, s.relation, s.things[1].noun) for s in found if len(s.things) == 2}
     assert pairs == set(HELD_OUT_PAIRS)
+
+
+def test_all_things_can_be_of_one_size():
+    for size in SIZES:
+        found = scenes(3, 0, 200, sized=size)
+        assert {thing.size for scene in found.scenes for thing in scene.things} == {size}
+        assert (found.noun == scenes(3, 0, 200).noun).all()
+    with pytest.raises(ValueError, match="sized="):
+        scenes(3, 0, 1, sized="huge")
+    one = drawn("train_one_large", range(50))
+    assert (
+        set(one.count) == {1} and set(one.size[:, 0]) == {1} and (one.noun == drawn("train_one", range(50)).noun).all()
+    )
 
 
 def test_everything_that_can_be_said_occurs_often_enough():
@@ -294,6 +307,19 @@ def test_remarks_name_what_is_held_out():
     assert "cat on snow" in captions.remarks("a cat in the snow")[0]
     assert "dog left of car" in captions.remarks("a car to the right of a dog")[0]
     assert captions.remarks("a cat at night") == [] and captions.remarks("two small") != []
+
+
+def test_remarks_name_what_a_split_does_not_show():
+    for text in ("a large cat at night", "a cat at night", "夜里，一只大猫"):
+        assert captions.remarks(text, "train_one_large") == []
+    for text in ("a small cat at night", "a cat under a tree", "两只猫"):
+        assert ["one large thing" in line for line in captions.remarks(text, "train_one_large")] == [True]
+        assert captions.remarks(text) == [] == captions.remarks(text, "test")
+    assert (
+        captions.remarks("a small cat", "train_one") == []
+        and "one thing" in captions.remarks("two cats", "train_one")[0]
+    )
+    assert len(captions.remarks("a small cat in the snow", "train_one_large")) == 2  # held out, too
 
 
 def test_no_word_means_two_things():

@@ -37,9 +37,9 @@ def test_pictures_and_labels_fit_together(everything):
     assert len(labels) >= 460 and images.shape == (len(labels), 3, 32, 32) and images.dtype == torch.float32
     assert images.min() >= 0 and images.max() <= 1 and images.flatten(1).std(1).min() > 0.01, "no empty cell"
     assert len({image.numpy().tobytes() for image in images}) == len(images)
-    numbers = [entry["number"] for entry in json.loads(module.LABELS.read_text(encoding="utf-8"))]
+    numbers = [entry["number"] for entry in json.loads(module.files("shapes")[1].read_text(encoding="utf-8"))]
     assert [label.number for label in labels] == numbers == list(range(len(labels)))
-    assert module.PICTURES.stat().st_size < 1.5e6
+    assert module.files("shapes")[0].stat().st_size < 1.5e6
 
 
 def test_every_caption_says_everything(everything):
@@ -86,17 +86,20 @@ def test_the_eye_is_no_rubber_stamp(everything):
 
 
 def test_what_was_labelled_twice(everything):
-    twice = [e for e in json.loads(module.LABELS.read_text(encoding="utf-8")) if "again" in e]
+    twice = [e for e in json.loads(module.files("shapes")[1].read_text(encoding="utf-8")) if "again" in e]
     assert len(twice) == 60 and sum(e["again"] == e["answer"] for e in twice) == 58, "as the card says"
     assert not [e for e in twice if {e["again"], e["answer"]} == {"right", "wrong"}]
-    both = [e for e in json.loads(module.LABELS.read_text(encoding="utf-8")) if "second" in e]
+    both = [e for e in json.loads(module.files("shapes")[1].read_text(encoding="utf-8")) if "second" in e]
     assert len(both) == 460 and sum(e["second"] == e["answer"] for e in both) == 394, "as the card says"
     assert [e["number"] for e in both if {e["second"], e["answer"]} == {"right", "wrong"}] == [282]
 
 
 @pytest.mark.parametrize("damage", ["missing", "another picture", "too few", "no grid", "no JSON", "no sum"])
 def test_labels_cannot_slip(damage, tmp_path, monkeypatch):
-    grid, entries = Image.open(module.PICTURES), json.loads(module.LABELS.read_text(encoding="utf-8"))
+    grid, entries = (
+        Image.open(module.files("shapes")[0]),
+        json.loads(module.files("shapes")[1].read_text(encoding="utf-8")),
+    )
     if damage == "another picture":
         grid.putpixel((33, 5), (1, 2, 3))
     elif damage == "too few":
@@ -105,11 +108,10 @@ def test_labels_cannot_slip(damage, tmp_path, monkeypatch):
         grid = grid.crop((0, 0, grid.width, 65))
     elif damage == "no sum":
         del entries[3]["sha256"]
-    for name in ("PICTURES", "LABELS"):
-        monkeypatch.setattr(module, name, tmp_path / getattr(module, name).name)
-    module.LABELS.write_text("[" if damage == "no JSON" else json.dumps(entries))
+    monkeypatch.setitem(module.FOLDERS, "shapes", tmp_path)
+    module.files("shapes")[1].write_text("[" if damage == "no JSON" else json.dumps(entries))
     if damage != "missing":
-        grid.save(module.PICTURES)
+        grid.save(module.files("shapes")[0])
     with pytest.raises(CourseError, match="git checkout"):
         load_labels()
 

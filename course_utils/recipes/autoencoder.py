@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train autoencoder`."""
     add_pictures(parser)
     parser.add_argument(
-        "--init", metavar="NAME", help="start from this autoencoder, or from the one inside these weights of a generator"
+        "--init",
+        metavar="NAME",
+        help="start from this autoencoder, or from the one inside these weights of a generator",
     )
 
 

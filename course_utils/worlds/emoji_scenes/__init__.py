@@ -12,17 +12,9 @@ from course_utils.common import CourseError
 from course_utils.worlds.captioned import Captioned, Captions, check_split
 from course_utils.worlds.emoji_scenes.captions import caption, training_caption
 from course_utils.worlds.emoji_scenes.render import render
-from course_utils.worlds.emoji_scenes.scenes import SEEDS, Scenes, scenes_at
+from course_utils.worlds.emoji_scenes.scenes import SEEDS, SPLITS, Scenes, scenes_at
 from course_utils.worlds.emoji_scenes.words import word_list
 
-# name: (seed, what is shown, how many things in a scene, in which size; None: one to three, in both)
-SPLITS: dict[str, tuple[str, str, int | None, str | None]] = {
-    "train": ("train", "train", None, None),
-    "train_one": ("train", "train", 1, None),
-    "train_one_large": ("train", "train", 1, "large"),
-    "validation": ("validation", "all", None, None),
-    "test": ("test", "all", None, None),
-}
 WORDINGS = 8  # of a scene that `captions` gives in each language; there are many more
 
 

@@ -24,7 +24,15 @@ RELATIONS = ("left of", "above")  # of the first thing to the second; "A under B
 RADII = ((0.145, 0.017), (0.2, 0.025))  # of small and of large things: least, and how much more there may be
 
 # Who draws from which endless list. Nothing is trained on `validation` (for choices) and `test` (for results).
-SEEDS = {"judge": 1102, "features": 1103, "train": 1104, "validation": 1201, "test": 1301}
+SEEDS = {"judge": 1102, "features": 1103, "train": 1104, "validation": 1201, "test": 1301, "labels": 1401}
+# name: (seed, what is shown, how many things in a scene, in which size; None: one to three, in both)
+SPLITS: dict[str, tuple[str, str, int | None, str | None]] = {
+    "train": ("train", "train", None, None),
+    "train_one": ("train", "train", 1, None),
+    "train_one_large": ("train", "train", 1, "large"),
+    "validation": ("validation", "all", None, None),
+    "test": ("test", "all", None, None),
+}
 
 
 @dataclass(frozen=True)
