@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from course_utils.common import CourseError
 from course_utils.worlds import captions, render, scenes
@@ -16,13 +16,6 @@ from course_utils.worlds.emoji_scenes import captions as emoji_captions
 from course_utils.worlds.emoji_scenes import meaning as emoji_meaning
 from course_utils.worlds.emoji_scenes import scenes as emoji_scenes
 from course_utils.worlds.emoji_scenes.render import render as emoji_render
-
-
-class Learned(NamedTuple):
-    """What a split shows of a world: so many things in a scene, in this size (None: in all)."""
-
-    count: int
-    size: str | None
 
 
 @dataclass(frozen=True)
@@ -52,23 +45,25 @@ class Measured:
     random_parts: Callable[[int, int], Any]
     all_parts: Callable[[int], Any]
     has_held_out_synonym: Callable[..., bool]
-    learned: Mapping[str, Learned] = field(default_factory=dict)  # of splits that show a part of the world only
+    learned: Mapping[str, emoji_scenes.Part] = field(
+        default_factory=dict
+    )  # of splits that show a part of the world only
     counts: tuple[int, ...] = (1, 2, 3)  # how many things its scenes have
 
     def within(self, split: str) -> Measured:
         """The part of the world that a split shows, to measure what was trained on it: other things are not asked for."""
         if split not in self.learned:
             return self
-        count, size = self.learned[split]
-        free = lambda thing: replace(thing, size=thing.size or size)  # noqa: E731
+        part = self.learned[split]
 
         def scenes(seed: int, start: int, n: int, *, things: int | None = None, split: str = "all") -> Any:
-            return self.scenes(seed, start, n, things=count, split=split, sized=size)
+            return self.scenes(seed, start, n, things=part.things, split=split, part=part)
 
         def fitting(partial: Any, seed: int, n: int) -> Any:
-            return self.fitting(replace(partial, things=tuple(map(free, partial.things))), seed, n)
+            things = tuple(replace(thing, size=thing.size or part.sized) for thing in partial.things)
+            return self.fitting(replace(partial, things=things), seed, n)
 
-        return replace(self, scenes=scenes, fitting=fitting, counts=(count,))
+        return replace(self, scenes=scenes, fitting=fitting, counts=(part.things,))
 
     def only(self, attribute: str, asked: Any) -> Any:
         """What a scene asks of one attribute alone ("count" asks for nothing but the number of things).
@@ -136,9 +131,7 @@ EMOJI_SCENES = Measured(
     random_parts=emoji_meaning.random_parts,
     all_parts=emoji_meaning.Parts.all,
     has_held_out_synonym=emoji_captions.has_held_out_synonym,
-    learned={
-        name: Learned(count, size) for name, (_, _, count, size) in emoji_scenes.SPLITS.items() if count is not None
-    },
+    learned={name: part for name, (_, _, part) in emoji_scenes.SPLITS.items() if part.things},
 )
 MEASURED = {of.name: of for of in (SHAPES, EMOJI_SCENES)}
 

@@ -35,8 +35,8 @@ class EmojiScenes(Captioned):
 
 def drawn(split: str, numbers: Sequence[int] | Tensor) -> Scenes:
     """The scenes with these numbers of a split."""
-    seed, kind, count, size = SPLITS[split]
-    return scenes_at(SEEDS[seed], torch.as_tensor(numbers).cpu().numpy(), things=count, split=kind, sized=size)
+    seed, kind, part = SPLITS[split]
+    return scenes_at(SEEDS[seed], torch.as_tensor(numbers).cpu().numpy(), split=kind, part=part)
 
 
 def open_world(name: str, split: str, size: int = 64) -> Captioned:

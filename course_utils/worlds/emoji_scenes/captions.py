@@ -187,8 +187,10 @@ def remarks(text: str, split: str = "train") -> list[str]:
         f'The combination "{shown}" is held out: no training picture shows it, so it may well be drawn wrong.'
         for shown in dict.fromkeys(found)
     ]
-    count, size = SPLITS[split][2:]
-    if count not in (None, len(said.things)) or any(size and t.size not in (None, size) for t in said.things):
+    count, size, nouns = SPLITS[split][2]
+    odd = count not in (None, len(said.things)) or any(size and t.size not in (None, size) for t in said.things)
+    if odd or any(nouns and thing.noun not in nouns for thing in said.things):
         shown = " ".join(filter(None, ["one" if count == 1 else "", size, "thing"]))
-        return [f"These weights have only seen pictures of {shown}; other things will be drawn wrong.", *held_out]
+        shown += f" of {len(nouns)} nouns ({', '.join(nouns)})" if nouns else ""
+        return [f"These weights have only seen pictures of {shown}; this will be drawn wrong.", *held_out]
     return held_out
