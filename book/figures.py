@@ -33,13 +33,13 @@ PROMPTS = (
 )
 EMOJI = (
     "a large cat at night",
-    "a big sunflower on the left in a meadow",
-    "a large balloon at the top at sunset",
+    "a big sunflower in a meadow",
+    "a large balloon at sunset",
     "a huge robot in the city",
     "雪地里，一只大企鹅",
-    "海滩上，一个大球",
+    "海滩上，一颗大星星",
     "森林里，一朵大蘑菇",
-    "房间里，一块大蛋糕",
+    "房间里，一颗大草莓",
 )
 OWN = ("red heart", "green heart", "grinning face", "cat face", "blue book", "pizza", "red book", "green cat face")
 

@@ -829,7 +829,7 @@ def test_a_generator_of_32_pixels_that_has_learned_a_part_of_the_world_is_measur
         assert run("train", what, "--world", "emoji_scenes", *IMAGES)[0] == 0
     words = ["--world", "emoji_scenes", "--size", 32, *IMAGES]
     assert run("train", "autoencoder", *words)[0] == 0
-    assert run("train", "flow", *words, "--split", "train_one_large", "--watch", 2)[0] == 0
+    assert run("train", "flow", *words, "--split", "train_twelve", "--watch", 2)[0] == 0
     log = (tiny / "runs" / "flow-emoji_scenes-32" / "log.jsonl").read_text()
     assert "judged_one" in log and "judged_two" not in log
     monkeypatch.setattr(quality, "measure", partial(quality.measure, fidelity_pictures=4))

@@ -29,7 +29,7 @@ from course_utils.models.judge import JudgeNetwork, judge_loss
 from course_utils.worlds.emoji_scenes.captions import matches, parse
 from course_utils.worlds.emoji_scenes.grounds import backgrounds
 from course_utils.worlds.emoji_scenes.render import render
-from course_utils.worlds.emoji_scenes.scenes import BACKGROUNDS, NAMES, Scene, Thing, fitting, scenes
+from course_utils.worlds.emoji_scenes.scenes import BACKGROUNDS, NAMES, TWELVE, Scene, Thing, fitting, scenes
 from course_utils.worlds.emoji_scenes.words import HELD_OUT_BACKGROUNDS, HELD_OUT_PAIRS
 
 CONFIG = dataclasses.replace(
@@ -157,12 +157,14 @@ def test_pictures_of_any_size_are_read_in_the_readers_size():
 
 
 def test_what_a_generator_has_learned_is_all_that_it_is_asked_for():
-    one = measured("emoji_scenes", "train_one_large")
+    one = measured("emoji_scenes", "train_twelve")
     assert groups_of(one) == ("one_object", "natural", "held_out_combinations", "held_out_synonyms")
     assert groups_of(WORLD) == GROUPS and measured("emoji_scenes") == WORLD
     for group in groups_of(one):
         asked = [prompt.asked for prompt in prompts_of(group, 30, of=one)]
-        assert {len(scene.things) for scene in asked} == {1}
+        assert {len(scene.things) for scene in asked} == {1} and {scene.things[0].noun for scene in asked} <= set(
+            TWELVE
+        )
         assert {scene.things[0].size for scene in asked} == ({"large", None} if group == "natural" else {"large"})
     for prompt in prompts_of("natural", 20, of=one):
         assert (one.fitting(prompt.asked, 1, 3).size[:, 0] == 1).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections import Counter
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -25,7 +26,9 @@ from course_utils.worlds.emoji_scenes.scenes import (
     NAMES,
     SEEDS,
     SIZES,
+    TWELVE,
     UNIT,
+    Part,
     Scene,
     Scenes,
     Thing,
@@ -90,7 +93,9 @@ def test_the_scenes_are_the_ones_that_all_results_were_made_with():
     assert digests() == GOLDEN_SCENES
 
 
-@pytest.mark.parametrize("options", [{}, {"things": 3}, {"split": "train"}, {"split": "held_out"}, {"sized": "large"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"things": 3}, {"split": "train"}, {"split": "held_out"}, {"part": Part(1, "large", TWELVE)}]
+)
 def test_a_scene_does_not_depend_on_what_is_drawn_with_it(options):
     whole = scenes(5, 1000, 60, **options)
     parts = (scenes(5, 1000 + i, n, **options) for i, n in ((0, 1), (1, 0), (1, 22), (23, 37)))
@@ -115,17 +120,21 @@ def test_the_split_for_it_shows_all_that_is_held_out():
     assert pairs == set(HELD_OUT_PAIRS)
 
 
-def test_all_things_can_be_of_one_size():
+def test_a_part_of_the_world_shows_no_more_than_that():
     for size in SIZES:
-        found = scenes(3, 0, 200, sized=size)
+        found = scenes(3, 0, 200, part=Part(sized=size))
         assert {thing.size for scene in found.scenes for thing in scene.things} == {size}
         assert (found.noun == scenes(3, 0, 200).noun).all()
-    with pytest.raises(ValueError, match="sized="):
-        scenes(3, 0, 1, sized="huge")
-    one = drawn("train_one_large", range(50))
-    assert (
-        set(one.count) == {1} and set(one.size[:, 0]) == {1} and (one.noun == drawn("train_one", range(50)).noun).all()
-    )
+    large, few = drawn("train_one_large", range(600)), drawn("train_twelve", range(600))
+    for batch in (large, few):
+        assert set(batch.count) == {1} and set(batch.size[:, 0]) == {1}
+    assert (large.noun == drawn("train_one", range(600)).noun).all()
+    counted = Counter(scene.things[0].noun for scene in few.scenes)
+    assert set(counted) == set(TWELVE) and min(counted.values()) > 25 and len(NAMES) % len(TWELVE) == 0
+    assert not any(map(shows_what_is_held_out, few.scenes))
+    held = scenes(3, 0, 60, split="held_out", part=Part(1, None, TWELVE)).scenes
+    shown = {(scene.things[0].noun, scene.background) for scene in held}
+    assert shown == {pair for pair in HELD_OUT_BACKGROUNDS if pair[0] in TWELVE} and len(shown) == 4
 
 
 def test_everything_that_can_be_said_occurs_often_enough():
@@ -320,6 +329,8 @@ def test_remarks_name_what_a_split_does_not_show():
         and "one thing" in captions.remarks("two cats", "train_one")[0]
     )
     assert len(captions.remarks("a small cat in the snow", "train_one_large")) == 2  # held out, too
+    assert captions.remarks("a large cat", "train_twelve") == [] == captions.remarks("a large cow", "train_one_large")
+    assert "of 12 nouns (cat, frog" in captions.remarks("a large cow", "train_twelve")[0]
 
 
 def test_no_word_means_two_things():

@@ -43,7 +43,11 @@ def either(request):
 
 def test_pictures_and_labels_fit_together(either):
     world, images, labels = either
-    assert len(labels) >= {"shapes": 460, "emoji_scenes": 240}[world] and images.shape == (len(labels), 3, 32, 32) and images.dtype == torch.float32
+    assert (
+        len(labels) >= {"shapes": 460, "emoji_scenes": 240}[world]
+        and images.shape == (len(labels), 3, 32, 32)
+        and images.dtype == torch.float32
+    )
     assert images.min() >= 0 and images.max() <= 1 and images.flatten(1).std(1).min() > 0.01, "no empty cell"
     assert len({image.numpy().tobytes() for image in images}) == len(images)
     pictures, answers = module.files(world)

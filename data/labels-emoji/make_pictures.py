@@ -3,7 +3,7 @@
     python data/labels-emoji/make_pictures.py               the first batch; refuses where there is one
     python data/labels-emoji/make_pictures.py flow-other    appends 100 pictures by another generator (its name or folder)
 
-All are 32x32, of one large thing, as the shipped generator draws them. They are shuffled before they are numbered. A picture by a
+All are 32x32, of one large thing of twelve nouns, as the shipped generator draws them. They are shuffled before they are numbered. A picture by a
 generator can differ by a grey level on another machine, so labels go with these pictures alone: labels.json holds the SHA-256 of each.
 """
 
@@ -21,17 +21,17 @@ from course_utils.measure.labels import SIDE, files, load_labels, save_pictures
 from course_utils.measure.quality import through
 from course_utils.worlds.emoji_scenes.captions import caption
 from course_utils.worlds.emoji_scenes.render import render
-from course_utils.worlds.emoji_scenes.scenes import BACKGROUNDS, NAMES, PLACES, SEEDS, Scene, Scenes, scenes
+from course_utils.worlds.emoji_scenes.scenes import BACKGROUNDS, PLACES, SEEDS, SPLITS, TWELVE, Scene, Scenes, scenes
 
 WORLD, SHIPPED = "emoji_scenes", "flow-emoji"
-SEED = SEEDS["labels"]
+SEED, PART = SEEDS["labels"], SPLITS["train_twelve"][2]
 
 Row = tuple[Tensor, str, str]  # picture (3, 32, 32) in [0, 1], caption, source
 
 
 def some(start: int, n: int) -> Scenes:
-    """n scenes of one large thing, of the list `labels`; nothing that is held out."""
-    return scenes(SEED, start, n, things=1, split="train", sized="large")
+    """n scenes of the list `labels`, of the part that the generator has learned; nothing that is held out."""
+    return scenes(SEED, start, n, split="train", part=PART)
 
 
 def rows(source: str, images: Tensor, asked: list[Scene]) -> list[Row]:
@@ -49,7 +49,7 @@ def drawn(source: str, name: str, start: int, n: int) -> list[Row]:
 
 def changed(scene: Scene, dice: random.Random) -> Scene:
     """A scene of one thing with another noun, place or background."""
-    name, values = dice.choice([("noun", NAMES), ("place", PLACES), ("background", BACKGROUNDS)])
+    name, values = dice.choice([("noun", TWELVE), ("place", PLACES), ("background", BACKGROUNDS)])
     old = scene.things[0].noun if name == "noun" else getattr(scene, name)
     new = dice.choice([value for value in values if value != old])
     if name == "noun":
