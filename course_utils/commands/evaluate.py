@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +151,7 @@ def generator_result(args: argparse.Namespace) -> dict[str, Any]:
     return {"prompts": args.prompts, **sampler(generator, args), **found}
 
 
-def learned(card: dict[str, Any]) -> Measured:
+def learned(card: Mapping[str, Any]) -> Measured:
     """The world of a generator, as far as it was trained on it."""
     from course_utils.measure.worlds import measured
 

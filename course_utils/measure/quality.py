@@ -7,7 +7,7 @@ learned, reads all pictures; judge B, which is not, a sample of them, and where 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ def measure(
     features: Features | None = None,
     *,
     prompts: int = 500,
-    groups: Sequence[str] | None = None,
+    groups: Collection[str] | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     seed: int = 0,
@@ -91,7 +91,7 @@ def measure(
     from which prompts come (default: the world's "test"). groups: default: all that there are. Real pictures are drawn in the
     generator's size.
     """
-    groups = groups_of(of) if groups is None else [group for group in groups if group in groups_of(of)]
+    groups = [group for group in groups_of(of) if groups is None or group in groups]
     test = of.seeds["test"] if test is None else test
     result: dict[str, Any] = {"prompts": prompts}
     intervals: dict[str, Any] = {}

@@ -63,7 +63,9 @@ class Measured:
             things = tuple(replace(thing, size=thing.size or part.sized) for thing in partial.things)
             return self.fitting(replace(partial, things=things), seed, n)
 
-        return replace(self, scenes=scenes, fitting=fitting, counts=(part.things,))
+        return replace(
+            self, scenes=scenes, fitting=fitting, counts=self.counts if part.things is None else (part.things,)
+        )
 
     def only(self, attribute: str, asked: Any) -> Any:
         """What a scene asks of one attribute alone ("count" asks for nothing but the number of things).
