@@ -322,6 +322,8 @@ def eye_table() -> str:
     """Both judges of each world against the labelled pictures on which nothing was chosen."""
     text = ""
     for name, world in (("judge", "shapes"), ("judge-emoji", "emoji_scenes")):
+        if not (BOOK / "results" / f"{name}.json").exists():
+            continue
         lines = [
             f"| `{world}`: of the pictures that the eye calls | judge A accepts | judge B accepts |",
             "| --- | --- | --- |",
