@@ -1,7 +1,7 @@
 """Makes the pictures of `emoji_scenes` that were labelled by eye: pictures.png, and labels.json with an empty answer for each.
 
     python data/labels-emoji/make_pictures.py               the first batch; refuses where there is one
-    python data/labels-emoji/make_pictures.py flow-other    appends 100 pictures by another generator (its name or folder)
+    python data/labels-emoji/make_pictures.py flow-emoji    appends 100 pictures by this generator (its name or folder)
 
 All are 32x32, of one large thing of twelve nouns, as the shipped generator draws them. They are shuffled before they are numbered. A picture by a
 generator can differ by a grey level on another machine, so labels go with these pictures alone: labels.json holds the SHA-256 of each.
@@ -11,6 +11,7 @@ import dataclasses
 import json
 import random
 import sys
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from course_utils.worlds.emoji_scenes.captions import caption
 from course_utils.worlds.emoji_scenes.render import render
 from course_utils.worlds.emoji_scenes.scenes import BACKGROUNDS, PLACES, SEEDS, SPLITS, TWELVE, Scene, Scenes, scenes
 
+# The generator of the first batch was `flow-emoji` as it was before its last 96,000 pictures.
 WORLD, SHIPPED = "emoji_scenes", "flow-emoji"
 SEED, PART = SEEDS["labels"], SPLITS["train_twelve"][2]
 
@@ -74,7 +76,7 @@ def main() -> None:
     old: list[dict] = json.loads(labels.read_text(encoding="utf-8")) if labels.exists() else []
     if bool(old) != (len(sys.argv) == 2):
         sys.exit("The first batch is made without a name where there is none, a further one with a name.")
-    new = drawn("drawn by another generator", sys.argv[1], 400_000, 100) if old else first_batch()
+    new = drawn(f"drawn by {Path(sys.argv[1]).name}", sys.argv[1], 400_000, 100) if old else first_batch()
     random.Random(SEED + len(old)).shuffle(new)
     images = torch.stack([image for image, _, _ in new]).clamp(0, 1)
     if old:
