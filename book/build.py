@@ -320,15 +320,23 @@ def judge_table() -> str:
 
 
 def eye_table() -> str:
-    """Both judges against the labelled pictures on which nothing was chosen."""
-    lines = ["| of the pictures that the eye calls | judge A accepts | judge B accepts |", "| --- | --- | --- |"]
-    halves = [result("judge")["labels"][name]["report"] for name in ("judge_a", "judge_b")]
-    for answer in ("right", "wrong", "doubtful"):
-        rows = [half[f"{answer}_accepted"] for half in halves]
-        cells = [f"{share(row['share'], row['interval'])} of {row['of']}" for row in rows]
-        lines.append(f"| {answer} | {' | '.join(cells)} |")
-    cells = [f"{share(half['agreement']['share'], half['agreement']['interval'])}" for half in halves]
-    return "\n".join([*lines, f"| agreement, without the doubtful | {' | '.join(cells)} |"])
+    """Both judges of each world against the labelled pictures on which nothing was chosen."""
+    text = ""
+    for name, world in (("judge", "shapes"), ("judge-emoji", "emoji_scenes")):
+        if not (BOOK / "results" / f"{name}.json").exists():
+            continue
+        lines = [
+            f"| `{world}`: of the pictures that the eye calls | judge A accepts | judge B accepts |",
+            "| --- | --- | --- |",
+        ]
+        halves = [result(name)["labels"][judge]["report"] for judge in ("judge_a", "judge_b")]
+        for answer in ("right", "wrong", "doubtful"):
+            rows = [half[f"{answer}_accepted"] for half in halves]
+            cells = [f"{share(row['share'], row['interval'])} of {row['of']}" if row["of"] else "none" for row in rows]
+            lines.append(f"| {answer} | {' | '.join(cells)} |")
+        cells = [f"{share(half['agreement']['share'], half['agreement']['interval'])}" for half in halves]
+        text += "\n".join([*lines, f"| agreement, without the doubtful | {' | '.join(cells)} |"]) + "\n\n"
+    return text
 
 
 def ladder_table(pictures: Path) -> str:

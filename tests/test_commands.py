@@ -43,7 +43,9 @@ from course_utils.measure import judge_data as lessons
 from course_utils.measure import malformed, quality
 from course_utils.measure.judge import Reading
 from course_utils.measure.labels import load_labels
+from course_utils.measure.worlds import SHAPES
 from course_utils.models import dit as dit_file
+from course_utils.models import load_model
 from course_utils.recipes import autoencoder, features, flow, judge, sources, store
 from course_utils.training import TrainConfig
 from course_utils.training.ahead import Ahead
@@ -296,7 +298,7 @@ def test_both_judges_are_held_against_the_labels(measured, monkeypatch):
     right = [Reading(parse(v.caption) if v.answer != "wrong" else None, 1.0) for v in known]
     none = [Reading(None, 0.0) for _ in known]
     monkeypatch.setattr("course_utils.measure.synthesis.SceneFitter.read", lambda self, images: none)
-    found = evaluate.by_eye(argparse.Namespace(read=lambda images: right))
+    found = evaluate.by_eye(argparse.Namespace(read=lambda images: right, of=SHAPES))
     for half in ("choose", "report"):
         a, b = found["judge_a"][half], found["judge_b"][half]
         assert a["agreement"]["share"] == a["doubtful_accepted"]["share"] == 1.0 and a["wrong_accepted"]["count"] == 0
@@ -756,6 +758,7 @@ def test_faces_and_ones_own_pictures_at_64_by_the_same_commands(run, tiny, tmp_p
 @pytest.mark.parametrize("name", ["folder", "emoji_scenes"])
 def test_train_all_of_another_world_makes_a_large_generator_and_a_small_one(run, tiny, monkeypatch, name):
     monkeypatch.setitem(flow.PRESETS, "full", {"depth": 3})
+    flow_weights(tiny / "weights" / "flow-shapes")  # its autoencoder is where the new one begins
     words = ["train", "all", "--world", name, "--images", 32, "--prompts", 0, "--out", "ours"]
     words += ["--path", walls(tiny / "walls")] if name == "folder" else []
     code, _, err = run(*words)
@@ -812,9 +815,46 @@ def test_a_judge_and_features_of_emoji_are_trained_and_measure(run, tiny):
     code, out, _ = run("evaluate", "judge-emoji", "--prompts", 3, "--quick", "--json")
     found = last_json(out)["judge_a"]
     assert code == 0 and {"one_object", "damaged", "accepted", "accepted_means_of_64"} <= set(found)
-    assert "labelled by eye" in one_sentence(*run("evaluate", "judge-emoji", "--choose"))
-    flow_weights(tiny / "weights" / "flow-small", world="emoji_scenes")  # draws 32x32
-    assert "64x64" in one_sentence(*run("evaluate", "flow-small", "--prompts", 2, "--quick"))
+    more = ["--init", "judge-emoji", "--run", "more", "--out", "more", "--learning-rate", "1e-12"]
+    assert run("train", "judge", "--world", "emoji_scenes", *IMAGES, *more)[0] == 0
+    base, after = (dict(load_model(name, "judge").named_parameters()) for name in ("judge-emoji", "more"))
+    assert max(float((base[key] - after[key]).abs().max()) for key in base) < 1e-6  # it began where the other ended
+    assert read_card("more")["before"][0]["images_seen"] == read_card("judge-emoji")["images_seen"]
+    assert "reads the world emoji_scenes" in one_sentence(*run("train", "judge", *IMAGES, "--init", "judge-emoji"))
+
+
+def test_a_generator_of_32_pixels_that_has_learned_a_part_of_the_world_is_measured(run, tiny, monkeypatch):
+    """All of what `train all` does with a generator once it is trained."""
+    for what in ("judge", "features"):
+        assert run("train", what, "--world", "emoji_scenes", *IMAGES)[0] == 0
+    words = ["--world", "emoji_scenes", "--size", 32, *IMAGES]
+    assert run("train", "autoencoder", *words)[0] == 0
+    assert run("train", "flow", *words, "--split", "train_twelve", "--watch", 2)[0] == 0
+    log = (tiny / "runs" / "flow-emoji_scenes-32" / "log.jsonl").read_text()
+    assert "judged_one" in log and "judged_two" not in log
+    monkeypatch.setattr(quality, "measure", partial(quality.measure, fidelity_pictures=4))
+    asked = argparse.Namespace(world="emoji_scenes", prompts=3, device="cpu")
+    weights = tiny / "weights" / "flow-emoji_scenes-32"
+    train_all.measure_one(weights, asked)
+    found = read_card(weights)["quality"]
+    groups = {"one_object", "natural", "held_out_combinations", "held_out_synonyms"}
+    assert set(found) & set(quality.GROUPS) == groups == set(found["ceiling"])
+    assert {"fidelity", "fidelity_floor", "diversity", "attributes"} <= set(found)
+    assert (weights / "sheet.png").is_file() and json.loads((weights / "quality.json").read_text()) == found
+
+
+def test_an_autoencoder_goes_on_from_another_or_from_the_one_inside_a_generator(run, tiny):
+    flow_weights(tiny / "weights" / "flow-base")
+    assert run("train", "autoencoder", *IMAGES, "--run", "first", "--out", tiny / "weights" / "first")[0] == 0
+    for start in ("first", "flow-base"):
+        more = ["--init", start, "--run", f"{start}-more", "--out", "more", "--learning-rate", "1e-12"]
+        code, _, err = run("train", "autoencoder", *IMAGES, *more)
+        assert code == 0, err
+        base, after = (load_autoencoder(name).state_dict() for name in (start, "more"))
+        fixed = [key for key in base if not key.startswith("normalise")]  # running means follow the pictures
+        assert max(float((base[key] - after[key]).abs().max()) for key in fixed) < 1e-2  # bfloat16
+        assert f"--init {start}" in read_card("more")["command"]
+    assert "no autoencoder" in one_sentence(*run("train", "autoencoder", *IMAGES, "--init", "no-such"))
 
 
 def test_an_option_that_is_cut_short_is_none(run, tiny):

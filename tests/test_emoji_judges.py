@@ -21,14 +21,15 @@ from course_utils.measure.emoji_quality import measure_reader
 from course_utils.measure.emoji_synthesis import LEAST, EmojiFitter, Fit, Limits
 from course_utils.measure.emoji_things import ink, look, smooth
 from course_utils.measure.judge import Judge, Reading
-from course_utils.measure.quality import GROUPS, measure, prompts_of
+from course_utils.measure.quality import GROUPS, groups_of, measure, prompts_of
+from course_utils.measure.sizes import resized
 from course_utils.measure.worlds import EMOJI_SCENES as WORLD
 from course_utils.measure.worlds import measured
 from course_utils.models.judge import JudgeNetwork, judge_loss
 from course_utils.worlds.emoji_scenes.captions import matches, parse
 from course_utils.worlds.emoji_scenes.grounds import backgrounds
 from course_utils.worlds.emoji_scenes.render import render
-from course_utils.worlds.emoji_scenes.scenes import BACKGROUNDS, NAMES, Scene, Thing, fitting, scenes
+from course_utils.worlds.emoji_scenes.scenes import BACKGROUNDS, NAMES, TWELVE, Scene, Thing, fitting, scenes
 from course_utils.worlds.emoji_scenes.words import HELD_OUT_BACKGROUNDS, HELD_OUT_PAIRS
 
 CONFIG = dataclasses.replace(
@@ -138,10 +139,37 @@ def test_a_judge_says_the_scene_of_its_world():
     for wrong in ("a cat above a tree", "a dog left of a tree", "a cat and a tree in the snow", "a cat", "two cats"):
         assert not reading.shows(parse(wrong))
     assert not Reading(None, 0.2, WORLD).shows(parse("a cat"))
-    with pytest.raises(CourseError, match="64x64"):
-        Judge(JudgeNetwork(CONFIG), 0.5, WORLD).read(torch.zeros(1, 3, 32, 32))
     with pytest.raises(CourseError, match="no judge"):
         measured("digits")
+
+
+def test_pictures_of_any_size_are_read_in_the_readers_size():
+    small = render(scenes(3, 0, 4), 32)
+    large = resized(small, 64)
+    assert large.shape == (4, 3, 64, 64) and torch.equal(resized(large, 64), large)
+    assert (resized(large, 32) - small).abs().mean() < 0.03  # and nothing moves: there and back
+    judge = Judge(JudgeNetwork(CONFIG), 0.0, WORLD)
+    assert [r.certainty for r in judge.read(small)] == [r.certainty for r in judge.read(large)]
+    for wrong in (small[0], small[:, :1], small[:, :, :20]):
+        for reader in (judge, FITTER):
+            with pytest.raises(CourseError, match="N, 3, P, P"):
+                reader.read(wrong)
+
+
+def test_what_a_generator_has_learned_is_all_that_it_is_asked_for():
+    one = measured("emoji_scenes", "train_twelve")
+    assert groups_of(one) == ("one_object", "natural", "held_out_combinations", "held_out_synonyms")
+    assert groups_of(WORLD) == GROUPS and measured("emoji_scenes") == WORLD
+    for group in groups_of(one):
+        asked = [prompt.asked for prompt in prompts_of(group, 30, of=one)]
+        assert {len(scene.things) for scene in asked} == {1} and {scene.things[0].noun for scene in asked} <= set(
+            TWELVE
+        )
+        assert {scene.things[0].size for scene in asked} == ({"large", None} if group == "natural" else {"large"})
+    for prompt in prompts_of("natural", 20, of=one):
+        assert (one.fitting(prompt.asked, 1, 3).size[:, 0] == 1).all()
+    both = measured("emoji_scenes", "train_one")
+    assert {s.things[0].size for s in both.scenes(3, 0, 40).scenes} == {"small", "large"}
 
 
 def test_only_asks_for_one_attribute():
@@ -230,16 +258,13 @@ def test_looking_finds_the_place():
     assert len(starts) == 2 and ink(starts[1].p, starts[1].emoji, starts[1].mirror, 1, 30).shape == (8, 4, 30, 30)
 
 
-def test_judge_b_wants_its_size():
-    with pytest.raises(CourseError, match="64, 64"):
-        FITTER.read(torch.zeros(1, 3, 32, 32))
-
-
 # ------------------------------------------------------------------------------------------------------------- together
 
 
 class Fake(Generator):
     """Draws real scenes for its prompts, and remembers them."""
+
+    side = 64
 
     def __init__(self, change=lambda scene: scene):
         super().__init__({})

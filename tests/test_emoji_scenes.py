@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections import Counter
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -16,7 +17,7 @@ from course_utils.language.words import split_words
 from course_utils.worlds.captioned import world
 from course_utils.worlds.captions import CaptionError, UnknownWords
 from course_utils.worlds.emoji import emoji
-from course_utils.worlds.emoji_scenes import captions
+from course_utils.worlds.emoji_scenes import captions, drawn
 from course_utils.worlds.emoji_scenes.captions import Parts, caption, matches, parse, random_parts, restrict
 from course_utils.worlds.emoji_scenes.grounds import backgrounds
 from course_utils.worlds.emoji_scenes.render import cutouts, render, things
@@ -25,7 +26,9 @@ from course_utils.worlds.emoji_scenes.scenes import (
     NAMES,
     SEEDS,
     SIZES,
+    TWELVE,
     UNIT,
+    Part,
     Scene,
     Scenes,
     Thing,
@@ -90,7 +93,9 @@ def test_the_scenes_are_the_ones_that_all_results_were_made_with():
     assert digests() == GOLDEN_SCENES
 
 
-@pytest.mark.parametrize("options", [{}, {"things": 3}, {"split": "train"}, {"split": "held_out"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"things": 3}, {"split": "train"}, {"split": "held_out"}, {"part": Part(1, "large", TWELVE)}]
+)
 def test_a_scene_does_not_depend_on_what_is_drawn_with_it(options):
     whole = scenes(5, 1000, 60, **options)
     parts = (scenes(5, 1000 + i, n, **options) for i, n in ((0, 1), (1, 0), (1, 22), (23, 37)))
@@ -113,6 +118,23 @@ def test_the_split_for_it_shows_all_that_is_held_out():
     assert {(s.things[0].noun, s.background) for s in found if len(s.things) == 1} == set(HELD_OUT_BACKGROUNDS)
     pairs = {(s.things[0].noun, s.relation, s.things[1].noun) for s in found if len(s.things) == 2}
     assert pairs == set(HELD_OUT_PAIRS)
+
+
+def test_a_part_of_the_world_shows_no_more_than_that():
+    for size in SIZES:
+        found = scenes(3, 0, 200, part=Part(sized=size))
+        assert {thing.size for scene in found.scenes for thing in scene.things} == {size}
+        assert (found.noun == scenes(3, 0, 200).noun).all()
+    large, few = drawn("train_one_large", range(600)), drawn("train_twelve", range(600))
+    for batch in (large, few):
+        assert set(batch.count) == {1} and set(batch.size[:, 0]) == {1}
+    assert (large.noun == drawn("train_one", range(600)).noun).all()
+    counted = Counter(scene.things[0].noun for scene in few.scenes)
+    assert set(counted) == set(TWELVE) and min(counted.values()) > 25 and len(NAMES) % len(TWELVE) == 0
+    assert not any(map(shows_what_is_held_out, few.scenes))
+    held = scenes(3, 0, 60, split="held_out", part=Part(1, None, TWELVE)).scenes
+    shown = {(scene.things[0].noun, scene.background) for scene in held}
+    assert shown == {pair for pair in HELD_OUT_BACKGROUNDS if pair[0] in TWELVE} and len(shown) == 4
 
 
 def test_everything_that_can_be_said_occurs_often_enough():
@@ -294,6 +316,21 @@ def test_remarks_name_what_is_held_out():
     assert "cat on snow" in captions.remarks("a cat in the snow")[0]
     assert "dog left of car" in captions.remarks("a car to the right of a dog")[0]
     assert captions.remarks("a cat at night") == [] and captions.remarks("two small") != []
+
+
+def test_remarks_name_what_a_split_does_not_show():
+    for text in ("a large cat at night", "a cat at night", "夜里，一只大猫"):
+        assert captions.remarks(text, "train_one_large") == []
+    for text in ("a small cat at night", "a cat under a tree", "两只猫"):
+        assert ["one large thing" in line for line in captions.remarks(text, "train_one_large")] == [True]
+        assert captions.remarks(text) == [] == captions.remarks(text, "test")
+    assert (
+        captions.remarks("a small cat", "train_one") == []
+        and "one thing" in captions.remarks("two cats", "train_one")[0]
+    )
+    assert len(captions.remarks("a small cat in the snow", "train_one_large")) == 2  # held out, too
+    assert captions.remarks("a large cat", "train_twelve") == [] == captions.remarks("a large cow", "train_one_large")
+    assert "of 12 nouns (cat, frog" in captions.remarks("a large cow", "train_twelve")[0]
 
 
 def test_no_word_means_two_things():

@@ -15,6 +15,7 @@ from course_utils.measure import labels as module
 from course_utils.measure.intervals import wilson
 from course_utils.measure.labels import ANSWERS, HALVES, Label, agreement, load_labels
 from course_utils.worlds.captions import canonical, parse
+from course_utils.worlds.emoji_scenes.captions import parse as emoji_parse
 
 SOURCES = {  # of both batches
     "drawn": 200,
@@ -27,19 +28,32 @@ SOURCES = {  # of both batches
 }
 
 
+EMOJI = {"drawn": 200, "round trip": 20, "real": 10, "real, wrong caption": 10}
+
+
 @pytest.fixture(scope="module")
 def everything():
     return load_labels()
 
 
-def test_pictures_and_labels_fit_together(everything):
-    images, labels = everything
-    assert len(labels) >= 460 and images.shape == (len(labels), 3, 32, 32) and images.dtype == torch.float32
+@pytest.fixture(scope="module", params=["shapes", "emoji_scenes"])
+def either(request):
+    return request.param, *load_labels(request.param)
+
+
+def test_pictures_and_labels_fit_together(either):
+    world, images, labels = either
+    assert (
+        len(labels) >= {"shapes": 460, "emoji_scenes": 240}[world]
+        and images.shape == (len(labels), 3, 32, 32)
+        and images.dtype == torch.float32
+    )
     assert images.min() >= 0 and images.max() <= 1 and images.flatten(1).std(1).min() > 0.01, "no empty cell"
     assert len({image.numpy().tobytes() for image in images}) == len(images)
-    numbers = [entry["number"] for entry in json.loads(module.LABELS.read_text(encoding="utf-8"))]
+    pictures, answers = module.files(world)
+    numbers = [entry["number"] for entry in json.loads(answers.read_text(encoding="utf-8"))]
     assert [label.number for label in labels] == numbers == list(range(len(labels)))
-    assert module.PICTURES.stat().st_size < 1.5e6
+    assert pictures.stat().st_size < 1.5e6
 
 
 def test_every_caption_says_everything(everything):
@@ -51,52 +65,63 @@ def test_every_caption_says_everything(everything):
         assert len(asked.things) != 2 or asked.relation is not None or len(set(asked.things)) == 1
 
 
-def test_every_answer_is_one_of_three_with_a_reason_unless_right(everything):
-    for label in everything[1]:
+def test_every_caption_of_emoji_scenes_says_everything_of_one_large_thing():
+    for label in load_labels("emoji_scenes")[1]:
+        asked = emoji_parse(label.caption)
+        assert [thing.size for thing in asked.things] == ["large"] and asked.things[0].noun is not None
+        assert asked.place is not None and asked.background is not None, label.caption
+
+
+def test_every_answer_is_one_of_three_with_a_reason_unless_right(either):
+    for label in either[2]:
         assert label.answer in ANSWERS and (label.reason == "") == (label.answer == "right"), label
 
 
-def test_sources(everything):
-    counted = Counter(label.source for label in everything[1])
-    assert {source: counted[source] for source in SOURCES} == SOURCES
+def test_sources(either):
+    expected = {"shapes": SOURCES, "emoji_scenes": EMOJI}[either[0]]
+    counted = Counter(label.source for label in either[2])
+    assert {source: counted[source] for source in expected} == expected
 
 
-def test_the_order_does_not_tell_the_source(everything):
+def test_the_order_does_not_tell_the_source(either):
     """Neighbours share a source as often as in a shuffled list: within four standard deviations of what chance gives."""
-    for first, last in ((0, 370), (370, 460)):
-        sources = [label.source for label in everything[1][first:last]]
+    for first, last in {"shapes": ((0, 370), (370, 460)), "emoji_scenes": ((0, 240),)}[either[0]]:
+        sources = [label.source for label in either[2][first:last]]
         n = len(sources)
         chance = sum(k * (k - 1) for k in Counter(sources).values()) / (n * (n - 1))
         same = sum(a == b for a, b in pairwise(sources))
         assert abs(same - (n - 1) * chance) < 4 * ((n - 1) * chance * (1 - chance)) ** 0.5
 
 
-def test_halves_are_alike(everything):
-    halves = [Counter((x.source, x.answer) for x in everything[1] if x.half == half) for half in HALVES]
-    assert sum(halves, Counter()).total() == len(everything[1])
+def test_halves_are_alike(either):
+    halves = [Counter((x.source, x.answer) for x in either[2] if x.half == half) for half in HALVES]
+    assert sum(halves, Counter()).total() == len(either[2])
     for group in halves[0] | halves[1]:
         assert 0 <= halves[0][group] - halves[1][group] <= 1, group
 
 
-def test_the_eye_is_no_rubber_stamp(everything):
+def test_the_eye_is_no_rubber_stamp(either):
     """Sharp real scenes are right and wrong captions wrong: what the labeller could not know, and says nearly always."""
     for source, expected in (("real", "right"), ("real, wrong caption", "wrong")):
-        answers = [label.answer for label in everything[1] if label.source == source]
-        assert answers.count(expected) >= 0.95 * len(answers)
+        answers = [label.answer for label in either[2] if label.source == source]
+        assert answers.count(expected) >= {"shapes": 0.95, "emoji_scenes": 0.9}[either[0]] * len(answers)
 
 
 def test_what_was_labelled_twice(everything):
-    twice = [e for e in json.loads(module.LABELS.read_text(encoding="utf-8")) if "again" in e]
+    twice = [e for e in json.loads(module.files("shapes")[1].read_text(encoding="utf-8")) if "again" in e]
     assert len(twice) == 60 and sum(e["again"] == e["answer"] for e in twice) == 58, "as the card says"
     assert not [e for e in twice if {e["again"], e["answer"]} == {"right", "wrong"}]
-    both = [e for e in json.loads(module.LABELS.read_text(encoding="utf-8")) if "second" in e]
+    both = [e for e in json.loads(module.files("shapes")[1].read_text(encoding="utf-8")) if "second" in e]
     assert len(both) == 460 and sum(e["second"] == e["answer"] for e in both) == 394, "as the card says"
     assert [e["number"] for e in both if {e["second"], e["answer"]} == {"right", "wrong"}] == [282]
 
 
 @pytest.mark.parametrize("damage", ["missing", "another picture", "too few", "no grid", "no JSON", "no sum"])
 def test_labels_cannot_slip(damage, tmp_path, monkeypatch):
-    grid, entries = Image.open(module.PICTURES), json.loads(module.LABELS.read_text(encoding="utf-8"))
+    grid, entries = (
+        Image.open(module.files("shapes")[0]),
+        json.loads(module.files("shapes")[1].read_text(encoding="utf-8")),
+    )
     if damage == "another picture":
         grid.putpixel((33, 5), (1, 2, 3))
     elif damage == "too few":
@@ -105,11 +130,10 @@ def test_labels_cannot_slip(damage, tmp_path, monkeypatch):
         grid = grid.crop((0, 0, grid.width, 65))
     elif damage == "no sum":
         del entries[3]["sha256"]
-    for name in ("PICTURES", "LABELS"):
-        monkeypatch.setattr(module, name, tmp_path / getattr(module, name).name)
-    module.LABELS.write_text("[" if damage == "no JSON" else json.dumps(entries))
+    monkeypatch.setitem(module.FOLDERS, "shapes", tmp_path)
+    module.files("shapes")[1].write_text("[" if damage == "no JSON" else json.dumps(entries))
     if damage != "missing":
-        grid.save(module.PICTURES)
+        grid.save(module.files("shapes")[0])
     with pytest.raises(CourseError, match="git checkout"):
         load_labels()
 

@@ -457,6 +457,8 @@ def test_only_asks_for_one_attribute():
 class Fake(Generator):
     """A generator without a model: `scene_of` says which scenes it draws for a prompt; it remembers what it drew."""
 
+    side = 32
+
     def __init__(self, scene_of):
         super().__init__({})
         self.scene_of, self.drawn = scene_of, {}

@@ -173,6 +173,7 @@ BUDGETS = {  # paths that begin with this: MiB together
     "data/weights/judge/": 2,
     "data/weights/judge-emoji/": 2,
     "data/weights/features-emoji/": 1,
+    "data/weights/flow-emoji/": 5,
     "data/weights/flow-shapes/": 10,
     "data/emoji/": 6,
     "notebooks/": 18,

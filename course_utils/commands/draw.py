@@ -23,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=typed_path, default=Path("picture.png"), help="the file to write (default: %(default)s)"
     )
     parser.add_argument(
-        "--name", default="flow-shapes", help="weights: a shipped name or a folder (default: %(default)s)"
+        "--model",
+        "--name",
+        dest="name",
+        default="flow-shapes",
+        help="weights: a shipped name or a folder (default: %(default)s)",
     )
     parser.add_argument("--n", type=int, default=1, help="pictures for each prompt")
     parser.add_argument("--steps", type=int, help="steps of the sampler (default: the card's)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from course_utils.generators import Generator
     from course_utils.measure.judge import Judge
-    from course_utils.worlds.scenes import Scene
+    from course_utils.measure.worlds import Measured
 
 EXAMPLES = """examples:
   python -m course_utils evaluate flow-shapes --prompts 500 --json
@@ -68,7 +68,7 @@ def main(args: argparse.Namespace) -> None:
     """Measures and prints."""
     from course_utils.commands.cards import measured, typed
     from course_utils.loaded import watch_loaded
-    from course_utils.measure.labels import LABELS
+    from course_utils.measure.labels import files
     from course_utils.measure.worlds import MEASURED
     from course_utils.weights import read_card, weights_folder, write_card
 
@@ -93,8 +93,10 @@ def main(args: argparse.Namespace) -> None:
         else:
             result = choose_guidance(args) if args.choose else generator_result(args)
     words = [Path(word).name if word == args.name else word for word in args.argv]
-    files = [LABELS] if kind == "judge" and card.get("world", "shapes") == "shapes" else []
-    result = rounded({"name": Path(args.name).name, **result}) | {"measured": measured(typed(words), weights, *files)}
+    labelled = files(card.get("world", "shapes"))[1:] if kind == "judge" else ()
+    result = rounded({"name": Path(args.name).name, **result}) | {
+        "measured": measured(typed(words), weights, *labelled)
+    }
     write(args.out, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
     if args.update_card:
         write_card(weights_folder(args.name), {**read_card(args.name), "quality": result})
@@ -117,10 +119,6 @@ def check(args: argparse.Namespace, card: dict[str, Any]) -> None:
         raise CourseError(f"The world {world} has no folder of pictures; leave out --path.")
     if args.path is None and world == "folder":
         raise CourseError(f"{args.name} was trained on a folder of pictures; name it, with --path my_pictures.")
-    if card.get("kind") == "judge" and args.choose and world != "shapes":
-        raise CourseError(
-            f"No pictures of the world {world} are labelled by eye yet, so nothing can be chosen from them."
-        )
     for option, value in (("--steps", args.steps), ("--guidance", args.guidance)):
         if card.get("kind") == "judge" and value is not None:
             raise CourseError(f"The judge draws nothing; leave out {option}.")
@@ -131,19 +129,17 @@ def generator_result(args: argparse.Namespace) -> dict[str, Any]:
     from course_utils.generators import load
     from course_utils.measure.fidelity import Features
     from course_utils.measure.judge import Judge
-    from course_utils.measure.quality import GROUPS, measure
-    from course_utils.measure.worlds import measured
+    from course_utils.measure.quality import COUNTS, measure
 
     generator = load(args.name, args.device)
     sample = 100 if args.sample is None else args.sample
-    of = measured(generator.card.get("world", "shapes"))
-    groups = GROUPS[:3] if args.quick else GROUPS
+    of = learned(generator.card)
     found = measure(
         generator,
         Judge.load(of.judge),
         None if args.quick else Features.load(of.features),
         prompts=args.prompts,
-        groups=groups,
+        groups=COUNTS if args.quick else None,
         steps=args.steps,
         guidance=args.guidance,
         seed=args.seed,
@@ -153,6 +149,13 @@ def generator_result(args: argparse.Namespace) -> dict[str, Any]:
         of=of,
     )
     return {"prompts": args.prompts, **sampler(generator, args), **found}
+
+
+def learned(card: Mapping[str, Any]) -> Measured:
+    """The world of a generator, as far as it was trained on it."""
+    from course_utils.measure.worlds import measured
+
+    return measured(card.get("world", "shapes"), card.get("split", "train"))
 
 
 def sampler(generator: Generator, args: argparse.Namespace) -> dict[str, Any]:
@@ -226,9 +229,10 @@ def judge_result(args: argparse.Namespace) -> dict[str, Any]:
         many, each = (args.prompts, args.prompts) if args.quick else (2_000, 500)
         sample = 100 if args.sample is None else min(args.sample, 100)
         found = {"certain": judge.certain, "judge_a": measure_reader(judge, many, each, test)}
-        return (
-            found if args.quick else {**found, "judge_b": measure_reader(judge_b(judge.of.name), sample, sample, test)}
-        )
+        if args.quick:
+            return found
+        other = measure_reader(judge_b(judge.of.name), sample, sample, test)
+        return {**found, "judge_b": other, "labels": by_eye(judge)}
     test = SEEDS["validation" if args.validation else "test"]
     n, each = (args.prompts, args.prompts) if args.quick else (5_000, 1_000)
     found = {
@@ -243,13 +247,11 @@ def judge_result(args: argparse.Namespace) -> dict[str, Any]:
 def by_eye(judge: Judge) -> dict[str, Any]:
     """Both judges against the labelled pictures: those on which nothing was chosen ("report"), and the others ("choose")."""
     from course_utils.measure.labels import HALVES, agreement, load_labels
-    from course_utils.measure.synthesis import SceneFitter
-    from course_utils.worlds.captions import parse
 
-    images, labels = load_labels()
-    asked = [parse(label.caption) for label in labels]
+    images, labels = load_labels(judge.of.name)
+    asked = [judge.of.parse(label.caption) for label in labels]
     found: dict[str, Any] = {}
-    for name, reader in (("judge_a", judge), ("judge_b", SceneFitter())):
+    for name, reader in (("judge_a", judge), ("judge_b", judge_b(judge.of.name))):
         shown = [reading.shows(scene) for reading, scene in zip(reader.read(images), asked, strict=True)]
         for half in HALVES:
             rows = [i for i, label in enumerate(labels) if label.half == half]
@@ -266,21 +268,19 @@ def choose_certainty(args: argparse.Namespace) -> dict[str, Any]:
     from course_utils.measure.judge import Judge
     from course_utils.measure.labels import load_labels
     from course_utils.weights import read_card, weights_folder, write_card
-    from course_utils.worlds.captions import matches, parse
-    from course_utils.worlds.render import render
-    from course_utils.worlds.scenes import SEEDS, scenes
 
-    images, labels = load_labels()
+    judge = Judge.load(args.name)
+    of, reader = judge.of, Judge(judge.network, 0.0, judge.of)
+    images, labels = load_labels(of.name)
     rows = [i for i, label in enumerate(labels) if label.half == "choose" and label.answer != "doubtful"]
-    reader = Judge(Judge.load(args.name).network, 0.0)
 
-    def surely(pictures: Tensor, asked: Sequence[Scene]) -> list[float]:
+    def surely(pictures: Tensor, asked: Sequence[Any]) -> list[float]:
         found = zip(reader.read(pictures), asked, strict=True)
-        return [r.certainty if r.scene is not None and matches(scene, r.scene) else -1.0 for r, scene in found]
+        return [r.certainty if r.scene is not None and of.matches(scene, r.scene) else -1.0 for r, scene in found]
 
-    real = scenes(SEEDS["validation"], 0, 2_000)
-    sharp = surely(render(real), real.scenes)
-    sure = surely(images[rows], [parse(labels[i].caption) for i in rows])
+    real = of.scenes(of.seeds["validation"], 0, 2_000)
+    sharp = surely(of.render(real), real.scenes)
+    sure = surely(images[rows], [of.parse(labels[i].caption) for i in rows])
     tried = [
         {
             "certain": k / 100,
@@ -305,19 +305,18 @@ def choose_guidance(args: argparse.Namespace) -> dict[str, Any]:
     """The guidance with the highest caption accuracy on the validation prompts; of equals the least. Goes into the card."""
     from course_utils.generators import load
     from course_utils.measure.judge import Judge
-    from course_utils.measure.quality import GROUPS, measure
-    from course_utils.measure.worlds import measured
+    from course_utils.measure.quality import COUNTS, measure
     from course_utils.weights import read_card, weights_folder, write_card
 
     generator = load(args.name, args.device)
-    of = measured(generator.card.get("world", "shapes"))
+    of = learned(generator.card)
     judge = Judge.load(of.judge)
     tried = {
         guidance: measure(
             generator,
             judge,
             prompts=args.prompts,
-            groups=GROUPS[:3],
+            groups=COUNTS,
             steps=args.steps,
             guidance=guidance,
             seed=args.seed,
@@ -340,8 +339,7 @@ def curve(args: argparse.Namespace) -> list[dict[str, Any]]:
     from course_utils.common import course_home
     from course_utils.generators import load
     from course_utils.measure.judge import Judge
-    from course_utils.measure.quality import GROUPS, measure
-    from course_utils.measure.worlds import measured
+    from course_utils.measure.quality import COUNTS, measure
     from course_utils.weights import read_card
 
     folders = sorted((course_home() / "runs" / args.snapshots / "snapshots").glob("*/card.json"))
@@ -349,12 +347,12 @@ def curve(args: argparse.Namespace) -> list[dict[str, Any]]:
         raise CourseError(f"The run {args.snapshots!r} has no snapshots in COURSE_HOME/runs; train it first.")
     card, rows = read_card(folders[0].parent), []
     check(args, card)
-    of = measured(card.get("world", "shapes"))
+    of = learned(card)
     judge = Judge.load(of.judge)
     for path in folders:
         generator = load(path.parent, args.device)
         found = measure(
-            generator, judge, prompts=args.prompts, groups=GROUPS[:3], steps=args.steps, guidance=args.guidance, of=of
+            generator, judge, prompts=args.prompts, groups=COUNTS, steps=args.steps, guidance=args.guidance, of=of
         )
         seen = {"images": generator.card["images_seen"], "seconds": generator.card["seconds"]}
         rows.append(rounded({**seen, **{k: v for k, v in found.items() if k != "seconds_per_picture"}}))

@@ -24,10 +24,10 @@ SHAPES = (
     (["flow", "--space", "pixels"], 0.41),
 )
 # In any other world: the large generator, and a small sibling in eight bits that is quick to load and to draw with; before them what
-# measures them, where that is possible and does not ship.
+# measures them, where that is possible and does not ship. The autoencoder goes on from the one that ships: edges are edges.
 MEASURE = ((["features"], 0.02), (["judge"], 0.1))
 OTHERS = (
-    (["autoencoder"], 0.25),
+    (["autoencoder", "--init", "flow-shapes"], 0.25),
     (["flow", "--preset", "full"], 0.5),
     (["flow", "--format", "int8"], 0.25),
 )
@@ -109,7 +109,7 @@ def measure_one(weights: Path, args: argparse.Namespace) -> None:
     """Chooses a generator's guidance, measures it by judge A, and draws a sheet for the eye; all beside the weights."""
     from course_utils.commands import evaluate
     from course_utils.generators import load
-    from course_utils.measure.quality import GROUPS, prompts_of
+    from course_utils.measure.quality import groups_of, prompts_of
 
     of = MEASURED[args.world]
     parser = argparse.ArgumentParser()
@@ -123,7 +123,7 @@ def measure_one(weights: Path, args: argparse.Namespace) -> None:
     some = max(1, args.prompts // 5)
     measure("--choose", f"--prompts={some}")
     measure(f"--prompts={args.prompts}", "--sample=0", "--update-card", f"--out={weights / 'quality.json'}")
-    prompts = [p.text for group in GROUPS for p in prompts_of(group, min(16, some), of.seeds["validation"], of)]
+    prompts = [p.text for group in groups_of(of) for p in prompts_of(group, min(16, some), of.seeds["validation"], of)]
     load(weights, *(word.partition("=")[2] for word in device))(prompts).save(
         weights / "sheet.png", columns=min(16, len(prompts))
     )

@@ -129,7 +129,7 @@ def train_here(args: argparse.Namespace, words: Sequence[str]) -> Path:
         if args.minutes is not None:
             config = dataclasses.replace(config, images=images_in(args.minutes, recipe, config, folder, args.restart))
     start = getattr(args, "init", None)
-    init = load_weights(start, recipe.kind).part(recipe.kind) if start else None
+    init = load_weights(start).part(recipe.kind) if start else None  # what they must be, the recipe has looked at
     machinery = Hardware(recipe.loss, recipe.batches, config)
     boards: list[Callback] = [TensorBoard(), *([WeightsAndBiases(args.wandb)] if args.wandb else [])]
     result = train(

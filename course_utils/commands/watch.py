@@ -9,8 +9,8 @@ import torch
 from course_utils.common import CourseError
 from course_utils.generators.flow import FlowGenerator
 from course_utils.measure.judge import Judge
-from course_utils.measure.quality import prompts_of
-from course_utils.measure.worlds import MEASURED
+from course_utils.measure.quality import groups_of, prompts_of
+from course_utils.measure.worlds import MEASURED, measured
 from course_utils.recipes import Recipe
 from course_utils.training import State
 from course_utils.weights import Weights, weights_folder
@@ -22,7 +22,7 @@ GROUPS = {"one": "one_object", "two": "two_objects"}
 class Watch:
     """A callback, twenty times in a run: draws `prompts` prompts with the averaged weights, always from the same noise.
 
-    The pictures go into `sheets` in the run's folder. In a world with a judge that reads pictures of this size it returns how many of
+    The pictures go into `sheets` in the run's folder. In a world with a judge it returns how many of
     them are right, `judged_one` and `judged_two` (fractions), of validation prompts: what is chosen by this curve is measured on others.
     """
 
@@ -42,7 +42,7 @@ class Watch:
         texts = [prompt.text for group in self.groups.values() for prompt in group]
         pictures = generator(texts)
         pictures.save(state.folder / "sheets" / f"{state.images:09d}.png", scale=2, columns=min(8, len(texts)))
-        if self.judge is None or self.judge.network.config.pixels != pictures.images.shape[-1]:
+        if self.judge is None:
             return {}
         shown = iter(self.judge.read(pictures.images))
         return {
@@ -62,8 +62,11 @@ def has_judge(world: str) -> bool:
 def asked(world: Captioned, n: int) -> dict[str, list[Any]]:
     """n prompts in all, in groups: validation prompts in both languages where there is a grammar, else captions of the first pictures."""
     if world.name in MEASURED:
-        of = MEASURED[world.name]
-        return {name: prompts_of(group, -(-n // 2), of.seeds["validation"], of) for name, group in GROUPS.items()}
+        of = measured(world.name, world.split)
+        groups = {name: group for name, group in GROUPS.items() if group in groups_of(of)}
+        return {
+            name: prompts_of(group, -(-n // len(groups)), of.seeds["validation"], of) for name, group in groups.items()
+        }
     return {"all": [Said(world.caption(i % world.n, seed=i)) for i in range(n)]}
 
 

@@ -160,7 +160,8 @@ class Generator(ABC):
         """What the world of this generator finds odd in the prompt, if it has a grammar and combinations that were held out."""
         grammars = {"shapes": "worlds.captions", "emoji_scenes": "worlds.emoji_scenes.captions"}
         grammar = grammars.get(str(self.card.get("world")))
-        return importlib.import_module(f"course_utils.{grammar}").remarks(prompt) if grammar else []
+        part = {} if self.card.get("split", "train") == "train" else {"split": self.card["split"]}
+        return importlib.import_module(f"course_utils.{grammar}").remarks(prompt, **part) if grammar else []
 
 
 def noise_for(seed: int, jobs: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> Tensor:

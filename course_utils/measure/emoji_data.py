@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from course_utils.measure.malformed import blur
+from course_utils.measure.sizes import resized
 from course_utils.worlds.emoji_scenes.grounds import backgrounds
 from course_utils.worlds.emoji_scenes.render import over, render, things
 from course_utils.worlds.emoji_scenes.scenes import BACKGROUNDS, NAMES, UNIT, Scenes, fitting, scenes
@@ -152,12 +153,14 @@ def means(seed: int, captions: int, sizes: tuple[int, ...] = (64,)) -> Tensor:
 def damage(images: Tensor, generator: torch.Generator) -> Tensor:
     """A third of the pictures as they are, the others a little blurred, shifted, lighter or darker, paler, noisy.
 
-    The Gaussian has a sigma of at most 1.2 pixels, the shift is less than one: a person still reads small things.
+    The Gaussian has a sigma of at most 1.2 pixels, the shift is less than one: a person still reads small things. A quarter of these
+    have only half as many pixels a side first, for generators that draw so.
     """
     n, side = len(images), images.shape[-1]
     rand = lambda *shape: torch.rand(*shape, generator=generator)  # noqa: E731
     changed = (rand(n, 1, 1, 1) < 2 / 3).float()
-    out = blur(images, 1.2 * rand(n))
+    coarser = (rand(n, 1, 1, 1) < 1 / 4).float()
+    out = torch.lerp(blur(images, 1.2 * rand(n)), resized(resized(images, side // 2), side), coarser)
     for axis in (2, 3):
         out = torch.lerp(out, out.roll(1, axis), rand(n, 1, 1, 1) * (rand(n, 1, 1, 1) < 0.5))
     out = 0.5 + (out - 0.5) * (0.88 + 0.16 * rand(n, 1, 1, 1)) + 0.06 * (rand(n, 1, 1, 1) - 0.5)

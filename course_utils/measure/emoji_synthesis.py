@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.common import CourseError
 from course_utils.measure.emoji_ground import EmojiGround, fit_ground, nearer
 from course_utils.measure.emoji_things import MIDDLE, PIXELS, FittedEmoji, fit_thing, look, smooth
 from course_utils.measure.judge import Reading
+from course_utils.measure.sizes import resized
 from course_utils.measure.worlds import EMOJI_SCENES
 from course_utils.worlds.emoji_scenes.scenes import NAMES, SIZES, Scene, Thing, scene_of
 
@@ -92,21 +92,19 @@ class Fit:
 
 
 class EmojiFitter:
-    """Judge B: reads pictures of the world `emoji_scenes` at 64x64, one after the other, about half a second each on one core."""
+    """Judge B: reads pictures of the world `emoji_scenes`, one after the other, about half a second each on one core."""
 
     def __init__(self, limits: Limits | None = None):
         self.limits = limits or Limits()
 
     def read(self, images: Tensor) -> list[Reading]:
-        """A reading for each of the pictures (N, 3, 64, 64) in [0, 1]. Raises CourseError for another shape."""
+        """A reading for each of the pictures (N, 3, P, P) in [0, 1]. Raises CourseError for another shape."""
         return [fit.reading(self.limits) for fit in self.fit(images)]
 
     @torch.inference_mode()
     def fit(self, images: Tensor) -> list[Fit]:
-        """The nearest drawing of each of the pictures (N, 3, 64, 64) in [0, 1]. Raises CourseError for another shape."""
-        if images.shape[1:] != (3, PIXELS, PIXELS):
-            raise CourseError(f"These pictures are {tuple(images.shape)}: give (N, 3, {PIXELS}, {PIXELS}) in [0, 1].")
-        return [_fit(image) for image in images.float().cpu()]
+        """The nearest drawing of each of the pictures (N, 3, P, P) in [0, 1], at 64x64. Raises CourseError for another shape."""
+        return [_fit(image) for image in resized(images.float().cpu(), PIXELS)]
 
 
 def _fit(image: Tensor) -> Fit:

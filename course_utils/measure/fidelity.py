@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from course_utils.measure.sizes import resized
 from course_utils.models import load_model
 from course_utils.models.features import FeatureNetwork
 
@@ -28,9 +28,7 @@ class Features:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, batch_size: int = 256) -> Tensor:
-        side = self.network.config.pixels
-        if images.shape[-1] != side:
-            images = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+        images = resized(images, self.network.config.pixels)
         return torch.cat([self.network(part) for part in images.split(batch_size)])
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.common import CourseError
+from course_utils.measure.sizes import resized
 from course_utils.measure.worlds import SHAPES, Measured, measured
 from course_utils.models.judge import JudgeConfig, JudgeNetwork
 from course_utils.weights import config_from, load_weights
@@ -35,7 +35,7 @@ class Reading:
 
 
 class Judge:
-    """Reads pictures of a world at the size it was trained in. Below the certainty `certain` it cannot tell what one shows."""
+    """Reads pictures of a world. Below the certainty `certain` it cannot tell what one shows."""
 
     def __init__(self, network: JudgeNetwork, certain: float = 0.5, of: Measured = SHAPES):
         self.network, self.certain, self.of = network.eval(), certain, of
@@ -50,13 +50,12 @@ class Judge:
 
     @torch.inference_mode()
     def read(self, images: Tensor, batch_size: int = 256) -> list[Reading]:
-        """A reading for each of the pictures (N, 3, P, P) in [0, 1]. Raises CourseError for pictures of another size."""
+        """A reading for each of the pictures (N, 3, P, P) in [0, 1], brought to the size that the judge was trained in.
+
+        Raises CourseError for other shapes.
+        """
         side = self.network.config.pixels
-        if images.shape[1:] != (3, side, side):
-            raise CourseError(
-                f"These pictures are {tuple(images.shape)}: this judge reads pictures of {side}x{side} pixels."
-            )
-        return [reading for part in images.split(batch_size) for reading in self._read(part)]
+        return [reading for part in images.split(batch_size) for reading in self._read(resized(part, side))]
 
     def _read(self, images: Tensor) -> list[Reading]:
         cells, whole = self.network(images)

@@ -1,6 +1,6 @@
-"""Pictures that were labelled by eye, against which the automatic judges are held; `data/labels` has their card.
+"""Pictures that were labelled by eye, against which the automatic judges are held; `data/labels` and `data/labels-emoji` have their cards.
 
-The scene that a picture should show is `course_utils.worlds.captions.parse(label.caption)`.
+The scene that a picture should show is what the world's `parse` makes of `label.caption`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from course_utils.common import DATA, CourseError
+from course_utils.common import DATA, CourseError, atomic_path
 from course_utils.measure.intervals import wilson
 
-PICTURES, LABELS = (DATA / "labels" / name for name in ("pictures.png", "labels.json"))
-COLUMNS = 20  # of the grid of pictures
+FOLDERS = {"shapes": DATA / "labels", "emoji_scenes": DATA / "labels-emoji"}  # of each world
+COLUMNS, SIDE = 20, 32  # of the grid of pictures; pixels of a picture
 ANSWERS, HALVES = ("right", "wrong", "doubtful"), ("choose", "report")
 
 
@@ -36,16 +37,22 @@ class Label:
     half: str
 
 
-def load_labels() -> tuple[Tensor, list[Label]]:
-    """The pictures (N, 3, 32, 32) float32 in [0, 1], and the label of each.
+def files(world: str) -> tuple[Path, Path]:
+    """The pictures of a world and their labels: a PNG and a JSON file."""
+    return FOLDERS[world] / "pictures.png", FOLDERS[world] / "labels.json"
+
+
+def load_labels(world: str = "shapes") -> tuple[Tensor, list[Label]]:
+    """The pictures (N, 3, 32, 32) float32 in [0, 1] of a world, and the label of each.
 
     Thresholds are chosen on the half "choose", numbers reported on the half "report": the pictures of each source and answer
     go to the two in turns. Raises CourseError if the files are missing or damaged, or a picture is not the one labelled.
     """
+    pictures, answers = files(world)
     try:
-        entries = json.loads(LABELS.read_text(encoding="utf-8"))
-        grid = np.asarray(Image.open(PICTURES).convert("RGB")).reshape(-1, 32, COLUMNS, 32, 3)
-        cells = np.ascontiguousarray(grid.swapaxes(1, 2)).reshape(-1, 32, 32, 3)[: len(entries)]
+        entries = json.loads(answers.read_text(encoding="utf-8"))
+        grid = np.asarray(Image.open(pictures).convert("RGB")).reshape(-1, SIDE, COLUMNS, SIDE, 3)
+        cells = np.ascontiguousarray(grid.swapaxes(1, 2)).reshape(-1, SIDE, SIDE, 3)[: len(entries)]
         labels: list[Label] = []
         for number, entry in enumerate(entries):
             if hashlib.sha256(cells[number].tobytes()).hexdigest() != entry["sha256"]:
@@ -54,8 +61,36 @@ def load_labels() -> tuple[Tensor, list[Label]]:
             half = HALVES[sum(group == (label.source, label.answer) for label in labels) % 2]
             labels.append(Label(number, entry["caption"], *group, entry["reason"], half))
     except (OSError, ValueError, LookupError) as error:
-        raise CourseError(f"Cannot read the labelled pictures ({error}); `git checkout -- data/labels`.") from error
+        raise CourseError(
+            f"Cannot read the labelled pictures ({error}); `git checkout -- data/{FOLDERS[world].name}`."
+        ) from error
     return torch.from_numpy(cells).permute(0, 3, 1, 2).float() / 255, labels
+
+
+def save_pictures(pictures: Tensor, rows: Sequence[tuple[str, str]], old: Sequence[dict[str, Any]], world: str) -> None:
+    """Writes pictures (N, 3, 32, 32) in [0, 1] as a grid, and an entry for each: `old` ones as they are, then captions and sources
+    of the others, with an empty answer.
+    """
+    pixels = (pictures * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    sheet = Image.new("RGB", (SIDE * COLUMNS, SIDE * -(-len(pixels) // COLUMNS)))
+    for i, part in enumerate(pixels):
+        sheet.paste(Image.fromarray(part), (SIDE * (i % COLUMNS), SIDE * (i // COLUMNS)))
+    new = [
+        {
+            "number": i,
+            "sha256": hashlib.sha256(pixels[i].tobytes()).hexdigest(),
+            "caption": text,
+            "source": source,
+            "answer": None,
+            "reason": "",
+        }
+        for i, (text, source) in enumerate(rows, len(old))
+    ]
+    grid, answers = files(world)
+    with atomic_path(grid) as path:
+        sheet.save(path, optimize=True)
+    with atomic_path(answers) as path:
+        path.write_text(json.dumps([*old, *new], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def agreement(verdicts: Sequence[bool], labels: Sequence[Label]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ learned, reads all pictures; judge B, which is not, a sample of them, and where 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,12 @@ from course_utils.measure.judge import Judge
 from course_utils.measure.worlds import SHAPES, Measured
 
 GROUPS = ("one_object", "two_objects", "three_objects", "natural", "held_out_combinations", "held_out_synonyms")
+COUNTS = {"one_object": 1, "two_objects": 2, "three_objects": 3}
+
+
+def groups_of(of: Measured) -> tuple[str, ...]:
+    """The groups of prompts that there are in a world, or in the part of it that a generator has learned."""
+    return tuple(group for group in GROUPS if COUNTS.get(group, of.counts[0]) in of.counts)
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ def prompts_of(group: str, n: int, seed: int | None = None, of: Measured = SHAPE
     """
     seed = of.seeds["test"] if seed is None else seed
     start = 1_000_000 * GROUPS.index(group)
-    things = {"one_object": 1, "two_objects": 2, "three_objects": 3}.get(group)
+    things = COUNTS.get(group)
     split = "held_out" if group == "held_out_combinations" else "train"
     found: list[Prompt] = []
     while len(found) < n:
@@ -69,7 +75,7 @@ def measure(
     features: Features | None = None,
     *,
     prompts: int = 500,
-    groups: Sequence[str] = GROUPS,
+    groups: Collection[str] | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     seed: int = 0,
@@ -82,8 +88,10 @@ def measure(
     """Caption accuracy for each group (fractions), fidelity and diversity, each with its 95 % interval; see `evaluate`.
 
     second: judge B, which reads the first `sample` pictures of each group; see `compare_judges`. test: the list of scenes
-    from which prompts come (default: the world's "test").
+    from which prompts come (default: the world's "test"). groups: default: all that there are. Real pictures are drawn in the
+    generator's size.
     """
+    groups = [group for group in groups_of(of) if groups is None or group in groups]
     test = of.seeds["test"] if test is None else test
     result: dict[str, Any] = {"prompts": prompts}
     intervals: dict[str, Any] = {}
@@ -101,14 +109,14 @@ def measure(
         if second is not None:
             again = second.read(pictures.images[:sample])
             sampled[group] = [reading.shows(p.asked) for reading, p in zip(again, asked, strict=False)]
-        if group in GROUPS[:3]:
+        if group in COUNTS:
             for reading, p, good in zip(readings, asked, right[group], strict=True):
                 for name in (*of.attributes, "place", "relation", "background", "count"):
                     if getattr(p.asked, name, "") is not None:
                         by_attribute.setdefault(name, []).append(reading.shows(of.only(name, p.asked)))
                 if len(p.asked.things) > 1 and len(set(p.asked.things)) == 1:
                     counting.append(good)
-    full = [x for group in groups if group in GROUPS[:3] for x in right[group]]
+    full = [x for group in groups if group in COUNTS for x in right[group]]
     rows = {"all": full, **right}
     for name, values in rows.items():
         if values:
@@ -120,7 +128,9 @@ def measure(
     if second is not None:
         result["judge_b"] = {group: compare_judges(right[group], sampled[group]) for group in groups}
     if (net := getattr(generator, "autoencoder", None)) is not None:
-        result["ceiling"] = {g: ceiling(net, judge, prompts_of(g, prompts, test, of), test, of) for g in groups}
+        result["ceiling"] = {
+            g: ceiling(net, judge, prompts_of(g, prompts, test, of), test, of, generator.side) for g in groups
+        }
     if features is not None:
         distances, ranges = fidelity_of(generator, features, fidelity_pictures, steps, guidance, seed, test, of)
         result |= distances
@@ -155,11 +165,19 @@ def compare_judges(a: Sequence[bool], b: Sequence[bool]) -> dict[str, Any]:
 
 
 def ceiling(
-    autoencoder: torch.nn.Module, judge: Judge, asked: Sequence[Prompt], seed: int | None = None, of: Measured = SHAPES
+    autoencoder: torch.nn.Module,
+    judge: Judge,
+    asked: Sequence[Prompt],
+    seed: int | None = None,
+    of: Measured = SHAPES,
+    side: int = 32,
 ) -> float:
-    """The share of real pictures that the judge reads right after the round trip: no generator in these latents can do better."""
+    """The share of real pictures of this side that the judge reads right after the round trip.
+
+    No generator in these latents can do better.
+    """
     seed = of.seeds["test"] if seed is None else seed
-    real = torch.cat([of.render(of.fitting(p.asked, seed + i, 1)) for i, p in enumerate(asked)])
+    real = torch.cat([of.render(of.fitting(p.asked, seed + i, 1), side) for i, p in enumerate(asked)])
     readings = judge.read(through(autoencoder, real))
     return sum(r.shows(p.asked) for r, p in zip(readings, asked, strict=True)) / len(asked)
 
@@ -185,7 +203,8 @@ def fidelity_of(
     ours, texts = real_and_captions(n, 10_000_000, test, of)
     other = of.scenes(test, 20_000_000, n, split="train")
     drawn = generator(texts, seed=seed, steps=steps, guidance=guidance).images
-    return distances(features, drawn, of.render(ours), of.render(other), getattr(generator, "autoencoder", None))
+    real, real2 = (of.render(part, generator.side) for part in (ours, other))
+    return distances(features, drawn, real, real2, getattr(generator, "autoencoder", None))
 
 
 def distances(
@@ -194,7 +213,7 @@ def distances(
     """Fréchet distances from real pictures `others`: of drawn ones; of `ours`, real ones with the captions that were drawn
     (the floor); and of these after the round trip, if there is an autoencoder.
 
-    All are (N, 3, 32, 32) in [0, 1], equally many, as a distance falls with N. Returns the numbers by name and the
+    All are (N, 3, P, P) in [0, 1], equally many, as a distance falls with N. Returns the numbers by name and the
     95 % intervals of the first two.
     """
     real = features(others)
@@ -230,7 +249,9 @@ def diversity_of(
     asked = of.scenes(test, 30_000_000, captions, split="train").scenes
     texts = [of.caption(s, language=("en", "zh")[i % 2], seed=i) for i, s in enumerate(asked)]
     drawn = features(generator(texts, seed=seed, steps=steps, guidance=guidance, n=copies).images)
-    real = torch.cat([features(of.render(of.fitting(s, test + i, copies))) for i, s in enumerate(asked)])
+    real = torch.cat(
+        [features(of.render(of.fitting(s, test + i, copies), generator.side)) for i, s in enumerate(asked)]
+    )
     ours, theirs = (mean_pairwise_distance(f.unflatten(0, (captions, copies))) for f in (drawn, real))
     interval = bootstrap(lambda i: float(ours[i].mean() / theirs[i].mean()), captions, 400)
     return float(ours.mean() / theirs.mean()), interval

@@ -7,7 +7,7 @@ captions of them and read captions back. So one judge and one measure of quality
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from course_utils.common import CourseError
@@ -20,7 +20,7 @@ from course_utils.worlds.emoji_scenes.render import render as emoji_render
 
 @dataclass(frozen=True)
 class Measured:
-    """A world whose generators can be measured.
+    """A world whose generators can be measured, or the part of it that a generator has learned (`within`).
 
     attributes: of a thing, with their values; `scene_of(things, centres in [0, 1], background)` puts a scene together. The
     other functions are those of the world's modules. judge, features: names of the weights that measure it.
@@ -45,6 +45,27 @@ class Measured:
     random_parts: Callable[[int, int], Any]
     all_parts: Callable[[int], Any]
     has_held_out_synonym: Callable[..., bool]
+    learned: Mapping[str, emoji_scenes.Part] = field(
+        default_factory=dict
+    )  # of splits that show a part of the world only
+    counts: tuple[int, ...] = (1, 2, 3)  # how many things its scenes have
+
+    def within(self, split: str) -> Measured:
+        """The part of the world that a split shows, to measure what was trained on it: other things are not asked for."""
+        if split not in self.learned:
+            return self
+        part = self.learned[split]
+
+        def scenes(seed: int, start: int, n: int, *, things: int | None = None, split: str = "all") -> Any:
+            return self.scenes(seed, start, n, things=part.things, split=split, part=part)
+
+        def fitting(partial: Any, seed: int, n: int) -> Any:
+            things = tuple(replace(thing, size=thing.size or part.sized) for thing in partial.things)
+            return self.fitting(replace(partial, things=things), seed, n)
+
+        return replace(
+            self, scenes=scenes, fitting=fitting, counts=self.counts if part.things is None else (part.things,)
+        )
 
     def only(self, attribute: str, asked: Any) -> Any:
         """What a scene asks of one attribute alone ("count" asks for nothing but the number of things).
@@ -112,12 +133,13 @@ EMOJI_SCENES = Measured(
     random_parts=emoji_meaning.random_parts,
     all_parts=emoji_meaning.Parts.all,
     has_held_out_synonym=emoji_captions.has_held_out_synonym,
+    learned={name: part for name, (_, _, part) in emoji_scenes.SPLITS.items() if part.things},
 )
 MEASURED = {of.name: of for of in (SHAPES, EMOJI_SCENES)}
 
 
-def measured(world: str) -> Measured:
-    """The measured world of this name. Raises CourseError if pictures of that world cannot be measured."""
+def measured(world: str, split: str = "train") -> Measured:
+    """The measured world of this name, as far as a split shows it. Raises CourseError if that world cannot be measured."""
     if world not in MEASURED:
         raise CourseError(f"There is no judge for the world {world!r}; there are judges for {', '.join(MEASURED)}.")
-    return MEASURED[world]
+    return MEASURED[world].within(split)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from course_utils import profile
+from course_utils.generators.flow import load_autoencoder
 from course_utils.models.autoencoder import Autoencoder, autoencoder_loss
 from course_utils.recipes import Recipe, sources
 from course_utils.recipes.store import Store, add_pictures, kept
@@ -19,12 +20,18 @@ from course_utils.training.ahead import Waiting
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train autoencoder`."""
     add_pictures(parser)
+    parser.add_argument(
+        "--init",
+        metavar="NAME",
+        help="start from this autoencoder, or from the one inside these weights of a generator",
+    )
 
 
 def recipe(args: argparse.Namespace) -> Recipe:
     """The autoencoder of a world."""
     torch.manual_seed(0)
-    model = Autoencoder().to(memory_format=torch.channels_last)
+    model = load_autoencoder(args.init) if args.init else Autoencoder()
+    model = model.train().to(memory_format=torch.channels_last)
     world = sources.open_training(args)
     size = sources.size(args)
     store = Store(world, kept(args), size=size)

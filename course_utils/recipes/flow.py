@@ -107,6 +107,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
     card: dict[str, Any] = {
         "kind": "flow",
         "world": args.world,
+        "split": args.split,
         "config": dataclasses.asdict(config),
         "space": args.space,
         "tokenizer": tokenizer.merges,

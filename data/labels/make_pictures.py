@@ -9,21 +9,18 @@ come from. A picture by a generator can differ by a grey level on another machin
 alone: labels.json holds the SHA-256 of each.
 """
 
-import hashlib
 import json
 import random
 import sys
 from itertools import count, islice
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from course_utils.common import atomic_path
 from course_utils.generators import load
 from course_utils.generators.flow import load_autoencoder
-from course_utils.measure.labels import COLUMNS, LABELS, PICTURES, load_labels
+from course_utils.measure.labels import files, load_labels, save_pictures
 from course_utils.measure.quality import through
 from course_utils.worlds.captions import caption, matches
 from course_utils.worlds.render import render
@@ -44,6 +41,7 @@ from course_utils.worlds.scenes import (
 SEED = SEEDS["labels"]
 FINE = ("star", "cross", "heart", "moon", "diamond")  # shapes that lose their form first when they are small
 
+PICTURES, LABELS = files("shapes")
 Row = tuple[Tensor, str, str]  # picture (3, 32, 32) in [0, 1], caption, source
 starts = count(0, 100_000)  # each part of the set has scenes and noise of its own
 
@@ -161,25 +159,7 @@ def main() -> None:
     pictures = torch.stack([image for image, _, _ in new]).clamp(0, 1)
     if old:
         pictures = torch.cat([load_labels()[0], pictures])
-    pixels = (pictures * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    sheet = Image.new("RGB", (32 * COLUMNS, 32 * -(-len(pixels) // COLUMNS)))
-    for i, part in enumerate(pixels):
-        sheet.paste(Image.fromarray(part), (32 * (i % COLUMNS), 32 * (i // COLUMNS)))
-    entries = old + [
-        {
-            "number": i,
-            "sha256": hashlib.sha256(pixels[i].tobytes()).hexdigest(),
-            "caption": text,
-            "source": source,
-            "answer": None,
-            "reason": "",
-        }
-        for i, (_, text, source) in enumerate(new, len(old))
-    ]
-    with atomic_path(PICTURES) as path:
-        sheet.save(path, optimize=True)
-    with atomic_path(LABELS) as path:
-        path.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    save_pictures(pictures, [(text, source) for _, text, source in new], old, "shapes")
     print(f"{len(old)} pictures kept, {len(new)} added: {PICTURES.stat().st_size / 1024:.0f} KiB")
 
 

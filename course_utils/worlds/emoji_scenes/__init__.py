@@ -12,16 +12,9 @@ from course_utils.common import CourseError
 from course_utils.worlds.captioned import Captioned, Captions, check_split
 from course_utils.worlds.emoji_scenes.captions import caption, training_caption
 from course_utils.worlds.emoji_scenes.render import render
-from course_utils.worlds.emoji_scenes.scenes import SEEDS, Scenes, scenes_at
+from course_utils.worlds.emoji_scenes.scenes import SEEDS, SPLITS, Scenes, scenes_at
 from course_utils.worlds.emoji_scenes.words import word_list
 
-# name: (seed, what is shown, how many things in a scene; None: one to three)
-SPLITS: dict[str, tuple[str, str, int | None]] = {
-    "train": ("train", "train", None),
-    "train_one": ("train", "train", 1),
-    "validation": ("validation", "all", None),
-    "test": ("test", "all", None),
-}
 WORDINGS = 8  # of a scene that `captions` gives in each language; there are many more
 
 
@@ -42,8 +35,8 @@ class EmojiScenes(Captioned):
 
 def drawn(split: str, numbers: Sequence[int] | Tensor) -> Scenes:
     """The scenes with these numbers of a split."""
-    seed, kind, count = SPLITS[split]
-    return scenes_at(SEEDS[seed], torch.as_tensor(numbers).cpu().numpy(), things=count, split=kind)
+    seed, kind, part = SPLITS[split]
+    return scenes_at(SEEDS[seed], torch.as_tensor(numbers).cpu().numpy(), split=kind, part=part)
 
 
 def open_world(name: str, split: str, size: int = 64) -> Captioned:

@@ -13,7 +13,7 @@ from course_utils.language.words import language_of, nearest_word, normalise, sp
 from course_utils.worlds.captions import LONGEST, CaptionError, UnknownWords
 from course_utils.worlds.emoji_scenes.meaning import Parts, canonical, random_parts, restrict
 from course_utils.worlds.emoji_scenes.meaning import matches as matches
-from course_utils.worlds.emoji_scenes.scenes import Scene, Thing
+from course_utils.worlds.emoji_scenes.scenes import SPLITS, Scene, Thing
 from course_utils.worlds.emoji_scenes.sentences import SIDES_OF, WRITERS
 from course_utils.worlds.emoji_scenes.words import (
     HELD_OUT_BACKGROUNDS,
@@ -168,10 +168,11 @@ def _together(
     raise _nonsense("one thing may have a place, two things one relation, and several are joined by commas", language)
 
 
-def remarks(text: str) -> list[str]:
-    """What a reader should know before this caption is drawn: what `parse` has against it, and what of it is held out.
+def remarks(text: str, split: str = "train") -> list[str]:
+    """What a reader should know before this caption is drawn by weights that have learned from a split.
 
-    Unknown words are left to `unknown_words`.
+    That is what `parse` has against it, what of it is held out, and what of it that split does not show. Unknown words are left to
+    `unknown_words`.
     """
     try:
         said = parse(text)
@@ -182,7 +183,14 @@ def remarks(text: str) -> list[str]:
     found = [f"{t.noun} on {said.background}" for t in said.things if (t.noun, said.background) in HELD_OUT_BACKGROUNDS]
     if len(said.things) == 2 and (said.things[0].noun, said.relation, said.things[1].noun) in HELD_OUT_PAIRS:
         found.append(f"{said.things[0].noun} {said.relation} {said.things[1].noun}")
-    return [
+    held_out = [
         f'The combination "{shown}" is held out: no training picture shows it, so it may well be drawn wrong.'
         for shown in dict.fromkeys(found)
     ]
+    count, size, nouns = SPLITS[split][2]
+    odd = count not in (None, len(said.things)) or any(size and t.size not in (None, size) for t in said.things)
+    if odd or any(nouns and thing.noun not in nouns for thing in said.things):
+        shown = " ".join(filter(None, ["one" if count == 1 else "", size, "thing"]))
+        shown += f" of {len(nouns)} nouns ({', '.join(nouns)})" if nouns else ""
+        return [f"These weights have only seen pictures of {shown}; this will be drawn wrong.", *held_out]
+    return held_out

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,31 @@ RELATIONS = ("left of", "above")  # of the first thing to the second; "A under B
 RADII = ((0.145, 0.017), (0.2, 0.025))  # of small and of large things: least, and how much more there may be
 
 # Who draws from which endless list. Nothing is trained on `validation` (for choices) and `test` (for results).
-SEEDS = {"judge": 1102, "features": 1103, "train": 1104, "validation": 1201, "test": 1301}
+SEEDS = {"judge": 1102, "features": 1103, "train": 1104, "validation": 1201, "test": 1301, "labels": 1401}
+
+
+class Part(NamedTuple):
+    """A part of the world: scenes with so many things (None: one to three), all of one size, all of these nouns (None: any)."""
+
+    things: int | None = None
+    sized: str | None = None
+    nouns: tuple[str, ...] | None = None
+
+
+WHOLE = Part()
+# For a first generator: silhouettes and colours that 32x32 pixels show well. Their number divides that of all nouns.
+TWELVE = (
+    *("cat", "frog", "penguin", "tree", "sunflower", "mushroom"),
+    *("strawberry", "balloon", "umbrella", "star", "snowman", "robot"),
+)
+SPLITS: dict[str, tuple[str, str, Part]] = {  # name: (seed, what is held out, of which part)
+    "train": ("train", "train", WHOLE),
+    "train_one": ("train", "train", Part(1)),
+    "train_one_large": ("train", "train", Part(1, "large")),
+    "train_twelve": ("train", "train", Part(1, "large", TWELVE)),
+    "validation": ("validation", "all", WHOLE),
+    "test": ("test", "all", WHOLE),
+}
 
 
 @dataclass(frozen=True)
@@ -110,32 +135,37 @@ def scene_of(things: list[Thing], at: list[tuple[float, float]], background: str
     return Scene(tuple(things), place, relation, background)
 
 
-def scenes(seed: int, start: int, n: int, *, things: int | None = None, split: str = "all") -> Scenes:
+def scenes(
+    seed: int, start: int, n: int, *, things: int | None = None, split: str = "all", part: Part = WHOLE
+) -> Scenes:
     """Scenes number `start` to `start + n - 1` of the endless list that belongs to `seed`; see `scenes_at`."""
-    return scenes_at(seed, np.arange(start, start + n, dtype=np.uint64), things=things, split=split)
+    return scenes_at(seed, np.arange(start, start + n, dtype=np.uint64), things=things, split=split, part=part)
 
 
-def scenes_at(seed: int, numbers: NDArray, *, things: int | None = None, split: str = "all") -> Scenes:
+def scenes_at(
+    seed: int, numbers: NDArray, *, things: int | None = None, split: str = "all", part: Part = WHOLE
+) -> Scenes:
     """The scenes with these numbers (N,) of the endless list that belongs to `seed`.
 
     things: 1, 2 or 3, or None for a mixture (40, 45 and 15 %). split: "all"; "train" shows nothing that is held out;
     "held_out" one thing on a background, or two in a relation, that are. One in five scenes of two and one in three of
-    three shows equal things, another third of three shows two equal ones, so that captions can count. Raises ValueError
-    for anything else.
+    three shows equal things, another third of three shows two equal ones, so that captions can count. part: shows no more of
+    the world than this. Raises ValueError for anything else.
     """
+    things = things or part.things
     if things not in (None, 1, 2, 3) or split not in ("all", "train", "held_out"):
         raise ValueError(
             f'things={things!r}, split={split!r}: expected 1, 2, 3 or None and "all", "train" or "held_out".'
         )
     draw, n = Draws(seed, numbers.astype(np.uint64)), len(numbers)
-    part = draw.below(20)
-    count = np.full(n, things) if things else 1 + (part >= 8) + (part >= 17).astype(np.int64)
-    size, noun, background, axis = _words(draw, count)
+    share = draw.below(20)
+    count = np.full(n, things) if things else 1 + (share >= 8) + (share >= 17).astype(np.int64)
+    size, noun, background, axis = _words(draw, count, part)
     if split == "train":
         left, block = np.flatnonzero(held_out(count, noun, background, axis)), 0
         while len(left):
             block += 1
-            again = _words(draw.fork(0x7EED + block, left), count[left])
+            again = _words(draw.fork(0x7EED + block, left), count[left], part)
             for array, drawn in zip((size, noun, background, axis), again, strict=True):
                 array[left] = drawn
             left = left[held_out(count[left], noun[left], background[left], axis[left])]
@@ -144,12 +174,17 @@ def scenes_at(seed: int, numbers: NDArray, *, things: int | None = None, split: 
         if things not in (1, 2):
             count = 1 + draw.below(2)
         shown, pairs = _held_out_indices()
+        if part.nouns is not None:
+            shown = shown[np.isin(shown[:, 0], [NAMES.index(name) for name in part.nouns])]
+            which %= len(shown)
         single = count == 1
         size[:, 1:] = np.stack([draw.below(2), draw.below(2)], 1)
         background[single] = shown[which[single], 1]
         noun[single, 0] = shown[which[single], 0]
         noun[~single, 0], axis[~single], noun[~single, 1] = pairs[which[~single]].T
         size[np.arange(3) >= count[:, None]] = noun[np.arange(3) >= count[:, None]] = -1
+    if part.sized is not None:
+        size = np.where(size >= 0, SIZES.index(part.sized), -1)
     return _draw_the_rest(draw, count, size, noun, background, draw.below(9), axis)
 
 
@@ -174,9 +209,11 @@ def fitting(partial: Scene, seed: int, n: int) -> Scenes:
     return _draw_the_rest(draw, np.full(n, len(things)), size, noun, background, place, axis)
 
 
-def _words(draw: Draws, count: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def _words(draw: Draws, count: NDArray, part: Part) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """What words can name of scenes: sizes and nouns (N, 3), backgrounds (N,), axes of the relation (N,)."""
     size, noun = (np.stack([draw.below(k) for _ in range(3)], 1) for k in (len(SIZES), len(NAMES)))
+    if part.nouns is not None:
+        noun = np.array([NAMES.index(name) for name in part.nouns])[noun % len(part.nouns)]
     alike = draw.below(15)
     for array in (size, noun):
         array[:, 1] = np.where(alike < np.array([0, 0, 3, 10])[count], array[:, 0], array[:, 1])
