@@ -28,19 +28,18 @@ from course_utils.measure.judge import Judge
 from course_utils.measure.timing import interleaved, milliseconds, ratio, spread
 from course_utils.models.layers import Attention
 from course_utils.speed import ladder as ladder_file
+from course_utils.speed.kept import Kept
 from course_utils.speed.ladder import (
     FIELDS,
-    Readers,
-    asked_of,
     check_equal,
     climb,
     emulated,
     equal_steps,
     extrapolate,
-    fewest_steps,
     prepare,
     prepare_all,
 )
+from course_utils.speed.quality import Readers, asked_of, fewest_steps
 from course_utils.speed.rungs import CHANGES, FUSED, Replayed, Rung, flow_ladder, guidance_interval, threads
 from course_utils.speed.table import markdown
 
@@ -305,7 +304,7 @@ def test_a_rung_that_fails_keeps_its_place_and_says_why(generator, monkeypatch: 
 
     monkeypatch.setitem(CHANGES, "channels last", broken)
     found = {
-        one.rung.name: one for one in prepare_all(generator, flow_ladder(2, naive=3), skip={"compile": bench.LEFT_OUT})
+        one.rung.name: one for one in prepare_all(generator, flow_ladder(2, naive=3), skip={"compile": bench.LEFT_OUT, "compile blocks": bench.LEFT_OUT})
     }
     assert found["channels last"].reason == "RuntimeError: no such kernel"
     assert found["compile"].reason == "It was left out of this run."
@@ -352,7 +351,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         rounds=2,
         readers=readers,
         asked=asked,
-        skip={"compile": bench.LEFT_OUT},
+        skip={"compile": bench.LEFT_OUT, "compile blocks": bench.LEFT_OUT},
     )
 
 
@@ -470,8 +469,8 @@ def home_of_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_bench_writes_rows_and_ceilings(home_of_tiny: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(bench, "limits", lambda *_: MACHINE)
     monkeypatch.setattr(ladder_file, "BATCHES", {"cpu": (1, 2)})
-    monkeypatch.setattr(ladder_file, "STEPS", (1, 2))
-    small = lambda fair, device: [rung for rung in flow_ladder(fair, device, naive=3) if "compile" not in rung.changes]  # noqa: E731
+    monkeypatch.setattr("course_utils.speed.quality.STEPS", (1, 2))
+    small = lambda fair, device: [rung for rung in flow_ladder(fair, device, naive=3) if not any("compile" in name for name in rung.changes)]  # noqa: E731
     monkeypatch.setattr("course_utils.speed.rungs.LADDERS", {"flow": small})
     words = ["bench", str(home_of_tiny), "--prompts", "6", "--sample", "1", "--rounds", "1", "--device", "cpu"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
