@@ -39,11 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="check what no machine can change, time nothing, write nothing"
     )
     parser.add_argument("--ceilings", action="store_true", help="measure the machine's ceilings only")
-    parser.add_argument("--prompts", type=int, help="prompts for the quality (default: 300, on a GPU 1,998)")
+    parser.add_argument("--prompts", type=int, help="prompts for the quality (default: 102, on a GPU 1,998)")
     parser.add_argument(
         "--sample",
         type=int,
-        default=12,
+        default=6,
         help="of these also judge B reads the first, on one core in some seconds each (default: %(default)s)",
     )
     parser.add_argument("--steps", type=int, help="of the fair start (default: chosen on validation prompts)")
@@ -117,7 +117,7 @@ def ladder(
     from course_utils.speed.rungs import LADDERS
 
     cuda = base.device.type == "cuda"
-    prompts = args.prompts or (1998 if cuda else 300)
+    prompts = args.prompts or (1998 if cuda else 102)
     judge, features = Judge.load(), Features.load()
     chosen: dict[int, float] = {}
     fair = args.steps

@@ -95,7 +95,11 @@ def extrapolate(one: Costs, two: Costs, batch: int) -> Costs:
     """The costs of a batch, from those of one and of two pictures: a straight line, as only the weights are shared."""
     line = lambda a, b: a + (batch - 1) * (b - a)  # noqa: E731
     return Costs(
-        line(one.operations, two.operations), line(one.bytes, two.bytes), one.kernels, line(one.peak, two.peak)
+        line(one.operations, two.operations),
+        line(one.bytes, two.bytes),
+        one.kernels,
+        line(one.peak, two.peak),
+        line(one.convolutions, two.convolutions),
     )
 
 
