@@ -42,7 +42,7 @@ if triton is not None:
 
     @triton.jit
     def forward_kernel(x, scale, shift, out, tokens, width, eps, BLOCK: tl.constexpr):
-        """One program for each row, one token of one picture: all of it is in registers between one load and one store."""
+        """One program for each row, a token of a picture: it is read once and written once."""
         row = tl.program_id(0)
         here = tl.arange(0, BLOCK)
         inside = here < width
@@ -57,7 +57,7 @@ if triton is not None:
 
     @triton.jit
     def backward_kernel(x, scale, dout, dx, dscale, dshift, tokens, width, eps, BLOCK: tl.constexpr):
-        """One program for each picture, that walks through its tokens, and adds up what its scale and shift get from them."""
+        """One program for each picture: it walks through the tokens, and adds up what scale and shift get from them."""
         picture = tl.program_id(0)
         here = tl.arange(0, BLOCK)
         inside = here < width

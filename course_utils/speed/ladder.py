@@ -148,8 +148,8 @@ def emulated(machine: dict[str, Any]) -> dict[str, str]:
     return {name: why for name in CHANGES if "bf16" in name}
 
 
-def check_equal(climbers: Sequence[Climber], prompts: Sequence[str] = (TIMED, TIMED)) -> None:
-    """Fails each rung whose pictures are not, within its tolerance, those of the rung that it should equal."""
+def check_equal(climbers: Sequence[Climber], batch: int = 2) -> None:
+    """Fails each rung whose pictures, a batch of one prompt, are not, within its tolerance, those of the rung that it should equal."""
     there = {climber.rung.name: climber for climber in climbers}
     drawn: dict[str, Tensor] = {}
     for climber in climbers:
@@ -159,7 +159,7 @@ def check_equal(climbers: Sequence[Climber], prompts: Sequence[str] = (TIMED, TI
         try:
             for one in (reference, climber):
                 if one.rung.name not in drawn:
-                    drawn[one.rung.name] = one.draw(prompts)
+                    drawn[one.rung.name] = one.call(batch)
             climber.difference = float((drawn[climber.rung.name] - drawn[reference.rung.name]).abs().max())
             if climber.difference > climber.rung.tolerance:
                 climber.reason = f"A pixel differs by {climber.difference:.2g} from “{climber.rung.equals}”; {climber.rung.tolerance:.2g} was allowed."
@@ -181,7 +181,7 @@ def clock(climbers: Sequence[Climber], batches: Sequence[int], rounds: int, devi
                 if any(name in FUSED for name in climber.rung.changes):
                     import torch._inductor.config
 
-                    with torch._inductor.config.patch(force_disable_caches=True):
+                    with torch._inductor.config.patch(force_disable_caches=batch == batches[0]):
                         first, later = (milliseconds(partial(climber.call, batch), device) for _ in range(2))
                     if batch == batches[0]:
                         climber.compile_seconds = max(0.0, first - later) / 1000
@@ -202,12 +202,10 @@ def clock(climbers: Sequence[Climber], batches: Sequence[int], rounds: int, devi
 TOLD = ("times", "peak", "compile_seconds", "difference", "reason")  # of a climber, when clock and comparison are done
 
 
-def timed(
-    climbers: Sequence[Climber], batches: Sequence[int], rounds: int, device: str, prompts: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Times the rungs and compares their pictures: what TOLD names, of each."""
+def timed(climbers: Sequence[Climber], batches: Sequence[int], rounds: int, device: str) -> list[dict[str, Any]]:
+    """Times the rungs and compares their pictures, a batch that is compiled already: what TOLD names, of each."""
     clock(climbers, batches, rounds, device)
-    check_equal(climbers, prompts)
+    check_equal(climbers, min(batches[-1], AT_ONCE))
     say("their pictures are compared")
     return [{name: getattr(climber, name) for name in TOLD} for climber in climbers]
 
@@ -318,8 +316,7 @@ def climb(
     with threads(1) if device == "cpu" else threads(core_count()):
         climbers = prepare_all(base, rungs, {**emulated(machine), **(skip or {})})
         say(f"{len(climbers)} rungs are prepared")
-        compared = [p.text for p in asked.prompts[:AT_ONCE]] if asked is not None else [TIMED] * 2
-        found = kept("times", partial(timed, climbers, batches, rounds, device, compared))
+        found = kept("times", partial(timed, climbers, batches, rounds, device))
         there = {climber.rung.name: climber for climber in climbers}
         for climber, told in zip(climbers, found, strict=True):
             for name, value in told.items():

@@ -117,7 +117,7 @@ def fewest_steps(
     generator: Generator,
     judge: Judge,
     n: int = 96,
-    naive: int = 50,
+    naive: int = 25,
     within: float = 0.01,
     kept: Kept | None = None,
 ) -> tuple[int, dict[int, float]]:

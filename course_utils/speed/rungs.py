@@ -40,7 +40,7 @@ class Rung:
     control: str = ""
 
 
-def flow_ladder(fair: int, device: str = "cpu", naive: int = 50) -> list[Rung]:
+def flow_ladder(fair: int, device: str = "cpu", naive: int = 25) -> list[Rung]:
     """The first rungs for a flow generator; `fair`: the fewest steps that are as good as `naive` of them (`ladder.fewest_steps`)."""
     slow = ("plain attention", "two passes")
     rungs = [
