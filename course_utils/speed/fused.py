@@ -6,7 +6,6 @@ Triton is first imported. `ready` says whether it can run here.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -21,22 +20,21 @@ def plain(x: Tensor, scale: Tensor, shift: Tensor, eps: float = EPS) -> Tensor:
     return normed * (1 + scale[:, None]) + shift[:, None]
 
 
-def ready(device: str = "cpu") -> str:
-    """Why the kernel cannot run here; "" if it can."""
-    try:
-        import triton  # noqa: F401
-    except ImportError:
-        return "The package triton is not installed (PyTorch brings it on Linux only)."
-    if device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
-        return "Without a GPU, TRITON_INTERPRET=1 must be set before Triton is imported."
-    return ""
-
-
 try:
     import triton
     import triton.language as tl
 except ImportError:
     triton = None
+
+
+def ready(device: str = "cpu") -> str:
+    """Why the kernel cannot run here; "" if it can."""
+    if triton is None:
+        return "The package triton is not installed (PyTorch brings it with its CUDA builds for Linux)."
+    if device == "cpu" and type(tl.sum).__name__ != "InterpretedFunction":
+        return "Without a GPU, TRITON_INTERPRET=1 must be set before Triton is first imported, also by torch.compile."
+    return ""
+
 
 if triton is not None:
 
