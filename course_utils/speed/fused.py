@@ -103,4 +103,4 @@ class Modulated(torch.autograd.Function):
 
 def modulated(x: Tensor, scale: Tensor, shift: Tensor, eps: float = EPS) -> Tensor:
     """Norm and modulation in one kernel: x (B, N, D), scale and shift (B, D), fp32 -> (B, N, D). See `plain`, and `ready`."""
-    return Modulated.apply(x.contiguous(), scale.contiguous(), shift.contiguous(), eps)  # type: ignore[no-any-return]
+    return Modulated.apply(x.contiguous(), scale.contiguous(), shift.contiguous(), eps)
