@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from course_utils import show
 from course_utils.__main__ import main
 from course_utils.commands import bench
-from course_utils.common import CourseError
+from course_utils.common import ROOT, CourseError
 from course_utils.generators import load
 from course_utils.measure.ceilings import ceilings, gemm, roof
 from course_utils.measure.costs import Costs, Traffic, count, operations_by_layer
@@ -28,19 +31,18 @@ from course_utils.measure.judge import Judge
 from course_utils.measure.timing import interleaved, milliseconds, ratio, spread
 from course_utils.models.layers import Attention
 from course_utils.speed import ladder as ladder_file
+from course_utils.speed.kept import Kept
 from course_utils.speed.ladder import (
     FIELDS,
-    Readers,
-    asked_of,
     check_equal,
     climb,
     emulated,
     equal_steps,
     extrapolate,
-    fewest_steps,
     prepare,
     prepare_all,
 )
+from course_utils.speed.quality import Readers, asked_of, fewest_steps
 from course_utils.speed.rungs import CHANGES, FUSED, Replayed, Rung, flow_ladder, guidance_interval, threads
 from course_utils.speed.table import markdown
 
@@ -93,6 +95,8 @@ def test_operations_counted_by_hand_are_those_of_the_tool() -> None:
         with sdpa_kernel([backend, SDPBackend.MATH]):
             assert count(lambda: layer(x, context, mask)).operations == by_hand
     conv = nn.Conv2d(5, 6, 3, padding=1, stride=2)
+    both = count(lambda: layer(conv(torch.zeros(3, 5, 8, 8)).flatten(2).repeat(1, 1, 2)[..., :d], context, mask))
+    assert both.convolutions == 2 * 3 * 6 * 5 * 9 * 4 * 4 < both.operations
     assert count(lambda: conv(torch.zeros(2, 5, 8, 8))).operations == 2 * 2 * 6 * 5 * 9 * 4 * 4
 
 
@@ -205,6 +209,36 @@ def test_compiled_pictures_are_the_same(generator) -> None:
     assert float((compiled(PROMPTS[:1], steps=2).images - plain).abs().max()) <= 1 / 255
 
 
+def test_blocks_are_compiled_one_by_one(generator) -> None:
+    plain = generator(PROMPTS[:1], steps=2).images
+    programs = []
+
+    def counting(graph, inputs):
+        programs.append(graph)
+        return graph.forward
+
+    compiled = CHANGES["compile blocks"](copy.deepcopy(generator), backend=counting)  # type: ignore[call-arg]
+    assert float((compiled(PROMPTS[:1], steps=2).images - plain).abs().max()) <= 1 / 255
+    blocks = [b for stack in generator.model.children() if isinstance(stack, nn.ModuleList) for b in stack]
+    assert 0 < len(programs) <= len(blocks) and not any("embedding" in graph.code for graph in programs)
+
+
+COMPILERS = [name for name in ("g++", "clang++", "cl") if shutil.which(name)]
+
+
+@pytest.mark.skipif(not COMPILERS, reason="no C++ compiler here")
+def test_a_program_that_a_compiler_has_written_computes_the_same() -> None:
+    """Inductor for real, on one small block: norm, modulation, GELU and products, at fp32's rounding."""
+    torch.manual_seed(0)
+    norm, mlp = nn.LayerNorm(16), nn.Sequential(nn.Linear(16, 32), nn.GELU("tanh"), nn.Linear(32, 16))
+    block = lambda x, scale, shift: x + mlp(norm(x) * (1 + scale) + shift)  # noqa: E731
+    given = [torch.randn(3, 5, 16), torch.randn(3, 1, 16), torch.randn(3, 1, 16)]
+    fast = torch.compile(block, fullgraph=True)
+    with torch.no_grad():
+        assert torch.allclose(fast(*given), block(*given), atol=1e-5)
+        assert not torch.allclose(fast(*given), given[0], atol=1e-2)
+
+
 def test_threads_are_set_back() -> None:
     before = torch.get_num_threads()
     with pytest.raises(ValueError, match="x"), threads(2):
@@ -307,7 +341,10 @@ def test_a_rung_that_fails_keeps_its_place_and_says_why(generator, monkeypatch: 
 
     monkeypatch.setitem(CHANGES, "channels last", broken)
     found = {
-        one.rung.name: one for one in prepare_all(generator, flow_ladder(2, naive=3), skip={"compile": bench.LEFT_OUT})
+        one.rung.name: one
+        for one in prepare_all(
+            generator, flow_ladder(2, naive=3), skip={"compile": bench.LEFT_OUT, "compile blocks": bench.LEFT_OUT}
+        )
     }
     assert found["channels last"].reason == "RuntimeError: no such kernel"
     assert found["compile"].reason == "It was left out of this run."
@@ -354,7 +391,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         rounds=2,
         readers=readers,
         asked=asked,
-        skip={"compile": bench.LEFT_OUT},
+        skip={"compile": bench.LEFT_OUT, "compile blocks": bench.LEFT_OUT},
     )
 
 
@@ -426,12 +463,12 @@ class Scripted:
 
 
 def test_the_fair_start_is_the_last_before_the_first_that_is_worse() -> None:
-    shares = {50: 0.5, 25: 0.5, 16: 0.5, 12: 0.49, 8: 0.45, 6: 0.5, 4: 0.3, 3: 0, 2: 0, 1: 0}
+    shares = {25: 0.5, 16: 0.5, 12: 0.49, 8: 0.45, 6: 0.5, 4: 0.3, 3: 0, 2: 0, 1: 0}
     one = Scripted(shares)
     steps, tried = fewest_steps(one, one, 102)  # type: ignore[arg-type]
-    assert steps == 12 and list(tried) == [50, 25, 16, 12, 8]
-    nothing = Scripted({**shares, 25: 0.2})
-    assert fewest_steps(nothing, nothing, 102)[0] == 50  # type: ignore[arg-type]
+    assert steps == 12 and list(tried) == [25, 16, 12, 8]
+    nothing = Scripted({**shares, 16: 0.2})
+    assert fewest_steps(nothing, nothing, 102)[0] == 25  # type: ignore[arg-type]
 
 
 # --------------------------------------------------------------------------------------------------------- the command
@@ -472,8 +509,12 @@ def home_of_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_bench_writes_rows_and_ceilings(home_of_tiny: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(bench, "limits", lambda *_: MACHINE)
     monkeypatch.setattr(ladder_file, "BATCHES", {"cpu": (1, 2)})
-    monkeypatch.setattr(ladder_file, "STEPS", (1, 2))
-    small = lambda fair, device: [rung for rung in flow_ladder(fair, device, naive=3) if "compile" not in rung.changes]  # noqa: E731
+    monkeypatch.setattr("course_utils.speed.quality.STEPS", (1, 2))
+
+    def small(fair: int, device: str) -> list[Rung]:
+        rungs = flow_ladder(fair, device, naive=3)
+        return [rung for rung in rungs if not any("compile" in name for name in rung.changes)]
+
     monkeypatch.setattr("course_utils.speed.rungs.LADDERS", {"flow": small})
     words = ["bench", str(home_of_tiny), "--prompts", "6", "--sample", "1", "--rounds", "1", "--device", "cpu"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
@@ -484,6 +525,68 @@ def test_bench_writes_rows_and_ceilings(home_of_tiny: Path, tmp_path: Path, monk
     assert rows[0]["pictures_b"] == 1 and rows[0]["pictures"] == 6
     assert set(rows[0]["measured"]["weights"]) == {"tiny", "judge", "features"}
     assert "--out" not in rows[0]["measured"]["command"]
+
+
+def test_what_was_found_is_kept_for_the_same_question_only(tmp_path: Path) -> None:
+    asked = []
+    make = lambda value: lambda: asked.append(value) or {"right": [True, value], "x": torch.ones(2)}  # noqa: E731
+    first = Kept(tmp_path / "bench.pt", ("flow", 3))
+    assert first("a", make(1))["right"] == first("a", make(2))["right"] == [True, 1] and asked == [1]
+    again = Kept(tmp_path / "bench.pt", ("flow", 3))
+    assert torch.equal(again("a", make(3))["x"], torch.ones(2)) and asked == [1]
+    other = Kept(tmp_path / "bench.pt", ("flow", 4))
+    assert other("a", make(5))["right"] == [True, 5]
+    other.drop()
+    assert not (tmp_path / "bench.pt").exists() and Kept()("a", make(6))["right"] == [True, 6]
+
+
+def test_a_ladder_goes_on_where_it_was_and_looks_at_equal_pictures_once(generator, tmp_path: Path, monkeypatch) -> None:
+    features = Features.load(features_weights(tmp_path / "features"))  # type: ignore[arg-type]
+    asked = asked_of(features, 3, 1, copies=2)
+    readers = Readers(Judge.load(judge_weights(tmp_path / "judge")), features, None, 0)  # type: ignore[arg-type]
+    looked: list[Any] = []
+    look = ladder_file.look
+    monkeypatch.setattr(
+        ladder_file, "look", lambda draw, *rest: looked.append(draw.__self__.rung.name) or look(draw, *rest)
+    )
+    given = (generator, flow_ladder(1, naive=2)[:4], MACHINE, "flow")
+    more = {"batches": (1, 2), "rounds": 1, "readers": readers, "asked": asked}
+    rows = climb(*given, **more, kept=Kept(tmp_path / "kept.pt", 1))
+    assert looked == ["naive start", "fewer steps"]  # the others draw the pictures of the second
+    by_name = {row["rung"]: row for row in rows}
+    assert by_name["fair start"]["quality_of"] == by_name["+ fused attention"]["quality_of"] == "fewer steps"
+    assert by_name["fair start"]["accuracy"] == by_name["fewer steps"]["accuracy"] is not None
+    assert by_name["fewer steps"]["quality_of"] is None
+    again = climb(*given, **more, kept=Kept(tmp_path / "kept.pt", 1))
+    assert again == rows and len(looked) == 2
+
+
+def test_the_fused_kernel_is_the_plain_one_forward_and_backward() -> None:
+    """In a process of its own: Triton's interpreter must be asked for before Triton is first imported."""
+    pytest.importorskip("triton", reason="triton is not installed")
+    code = """
+import torch
+from course_utils.speed import fused
+assert fused.ready() == ""
+for shape in ((2, 5, 40), (3, 2, 16)):
+    b, n, d = shape
+    given = [torch.randn(*s) for s in (shape, (b, d), (b, d))]
+    grad, found = torch.randn(shape), []
+    for function in (fused.plain, fused.modulated):
+        leaves = [one.clone().requires_grad_() for one in given]
+        out = function(*leaves)
+        out.backward(grad)
+        found.append([out.detach(), *(leaf.grad for leaf in leaves)])
+    assert all(torch.allclose(a, b, atol=1e-4) and a.std() > 0.1 for a, b in zip(*found))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_time_that_is_over_leaves_quality_out(generator, tmp_path: Path) -> None:

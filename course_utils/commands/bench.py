@@ -10,15 +10,20 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from course_utils.common import ROOT, CourseError, atomic_path, typed_path
+from course_utils.common import ROOT, CourseError, atomic_path, course_home, typed_path
+
+if TYPE_CHECKING:
+    from course_utils.speed.kept import Kept
 
 EXAMPLES = """examples:
   python -m course_utils bench                              the whole ladder into book/results: about half an hour on a CPU
   python -m course_utils bench --quick                      equal pictures, evaluations, operations and sizes only
   python -m course_utils bench --device cuda --minutes 5    the same on a GPU, with CUDA graphs and batches up to 4,096
   python -m course_utils bench --ceilings --json            only what the machine can do at best
+
+If it is interrupted, the same command goes on where it was.
 """
 RESULTS = ROOT / "book" / "results"
 LEFT_OUT = "It was left out of this run."
@@ -38,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sample",
         type=int,
-        default=12,
+        default=6,
         help="of these also judge B reads the first, on one core in some seconds each (default: %(default)s)",
     )
     parser.add_argument("--steps", type=int, help="of the fair start (default: chosen on validation prompts)")
@@ -55,6 +60,7 @@ def main(args: argparse.Namespace) -> int:
 
     from course_utils.generators import load
     from course_utils.loaded import watch_loaded
+    from course_utils.speed.kept import Kept
     from course_utils.speed.rungs import LADDERS
     from course_utils.weights import read_card
 
@@ -74,14 +80,18 @@ def main(args: argparse.Namespace) -> int:
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if args.quick:
         return quick(args, load(args.name, device))
-    found = limits(device, 5)
     about = {"machine": machine(device), "versions": versions(), "date": datetime.date.today().isoformat()}
+    kept = Kept()
+    if not args.ceilings:
+        asked = (args.name, args.prompts, args.sample, args.steps, args.rounds)
+        kept = Kept(course_home() / f"bench-{device}.pt", (asked, about, read_card(args.name).get("sha256")))
+    found = kept("ceilings", lambda: limits(device, 5))
     ceiling = {**about, "threads": 1 if device == "cpu" else os.cpu_count(), **found}
     if args.ceilings:
         print(json.dumps(ceiling) if args.json else readable_limits(ceiling))
         return 0
     with watch_loaded() as weights:
-        rows, chosen = ladder(args, load(args.name, device), found, device, until)
+        rows, chosen = ladder(args, load(args.name, device), found, until, kept)
     from course_utils.commands.cards import measured, typed
 
     made = measured(typed(args.argv), weights)
@@ -89,16 +99,21 @@ def main(args: argparse.Namespace) -> int:
     short = "gpu" if device.startswith("cuda") else "cpu"
     write(args.out / f"ladder-{short}.json", rows)
     write(args.out / f"ceilings-{short}.json", rounded({**ceiling, "steps_tried": chosen, "measured": made}))
+    if until > time.monotonic():
+        kept.drop()
     print(json.dumps(rows, ensure_ascii=False) if args.json else table(rows))
     return 0
 
 
-def ladder(args: argparse.Namespace, base: Any, found: dict[str, Any], device: str, until: float) -> tuple[list, dict]:
+def ladder(
+    args: argparse.Namespace, base: Any, found: dict[str, Any], until: float, kept: Kept
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """The rows, and the accuracy of each number of steps that was tried on the validation prompts."""
     from course_utils.measure.fidelity import Features
     from course_utils.measure.judge import Judge
     from course_utils.measure.synthesis import SceneFitter
-    from course_utils.speed.ladder import Readers, asked_of, climb, fewest_steps, say
+    from course_utils.speed.ladder import climb, say
+    from course_utils.speed.quality import Readers, asked_of, fewest_steps
     from course_utils.speed.rungs import LADDERS
 
     cuda = base.device.type == "cuda"
@@ -107,13 +122,13 @@ def ladder(args: argparse.Namespace, base: Any, found: dict[str, Any], device: s
     chosen: dict[int, float] = {}
     fair = args.steps
     if fair is None:
-        fair, chosen = fewest_steps(base, judge, min(prompts, 999))
+        fair, chosen = fewest_steps(base, judge, min(prompts, 999), kept=kept)
         say(f"the fair start takes {fair} steps; right, of the validation prompts: {chosen}")
     rungs = LADDERS[base.card["kind"]](fair, base.device.type)
     asked = asked_of(features, prompts, 64 if cuda else 12)
     fitter = SceneFitter() if args.sample > 0 else None
     readers = Readers(judge, features, fitter, args.sample)
-    rows = climb(base, rungs, found, "flow", rounds=args.rounds, readers=readers, asked=asked, until=until)
+    rows = climb(base, rungs, found, "flow", rounds=args.rounds, readers=readers, asked=asked, until=until, kept=kept)
     return rows, {str(k): v for k, v in chosen.items()}
 
 

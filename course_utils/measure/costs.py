@@ -32,13 +32,14 @@ FUSED_ON_CPU = {aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention}
 @dataclass(frozen=True)
 class Costs:
     """operations; bytes that its kernels read and write; how many kernels; peak: most bytes of tensors alive at once, inputs and weights
-    aside.
+    aside; convolutions: the operations among them that are those of convolutions.
     """
 
     operations: int
     bytes: int
     kernels: int
     peak: int
+    convolutions: int = 0
 
     @property
     def intensity(self) -> float:
@@ -50,7 +51,8 @@ def count(call: Callable[[], object]) -> Costs:
     """Runs the call once, without gradients, and counts. What `torch.compile` has fused cannot be seen: count before compiling."""
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=FUSED_ON_CPU) as flops, Traffic() as traffic:
         call()
-    return Costs(flops.get_total_flops(), traffic.bytes, traffic.kernels, traffic.peak)
+    convolutions = flops.get_flop_counts().get("Global", {}).get(aten.convolution, 0)
+    return Costs(flops.get_total_flops(), traffic.bytes, traffic.kernels, traffic.peak, convolutions)
 
 
 def operations_by_layer(model: torch.nn.Module, call: Callable[[], object]) -> dict[str, int]:

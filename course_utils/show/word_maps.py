@@ -45,8 +45,8 @@ def word_map(
             here = [where[word] for word in members if word in where and word not in named]
             stars = [where[word] for word in members if word in named]
             other = "0.5" if any(map(is_color_like, groups)) else f"C{n}"
-            look = {"color": label if is_color_like(label) else other, "marker": MARKERS[n % len(MARKERS)]}
-            look |= {"edgecolor": INK, "linewidth": 0.6}
+            colour, marker = label if is_color_like(label) else other, MARKERS[n % len(MARKERS)]
+            look: dict[str, Any] = {"color": colour, "marker": marker, "edgecolor": INK, "linewidth": 0.6}
             axes.scatter(*np.reshape(here, (-1, 2)).T, s=24, label=label, alpha=0.8, **look)
             axes.scatter(*np.reshape(stars, (-1, 2)).T, s=110, **look)
         for k, word in enumerate(sorted(named, key=lambda word: where[word][1])):

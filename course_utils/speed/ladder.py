@@ -22,16 +22,10 @@ from course_utils.generators import Generator
 from course_utils.generators.base import noise_for
 from course_utils.measure.ceilings import roof
 from course_utils.measure.costs import Costs, count
-from course_utils.measure.fidelity import Features, frechet_distance, mean_pairwise_distance
-from course_utils.measure.intervals import bootstrap, paired_bootstrap, wilson
-from course_utils.measure.judge import Judge
-from course_utils.measure.quality import GROUPS, Prompt, prompts_of
-from course_utils.measure.synthesis import SceneFitter
 from course_utils.measure.timing import interleaved, milliseconds, ratio, spread
+from course_utils.speed.kept import Kept
+from course_utils.speed.quality import AT_ONCE, Asked, Readers, compare, look
 from course_utils.speed.rungs import CHANGES, FUSED, Rung, core_count, threads
-from course_utils.worlds.captions import caption
-from course_utils.worlds.render import render
-from course_utils.worlds.scenes import SEEDS, fitting, scenes
 
 FIELDS = (
     "family rung start ms_batch1 ms_batch32 images_per_second peak_mb evaluations gflop accuracy fidelity diversity intervals "
@@ -40,7 +34,6 @@ FIELDS = (
 BATCHES = {"cpu": (1, 32), "cuda": (1, 32, 64, 1024, 4096)}
 LARGE = 16  # pictures: on a CPU such a batch lasts seconds
 TIMED = "a small red circle above a large blue square"  # what is drawn for the clock
-DRAWN_AT_ONCE = 32
 MIB = 2**20
 
 
@@ -58,13 +51,14 @@ class Climber:
     compile_seconds: float = 0.0
     difference: float | None = None  # largest, of a pixel, from the rung that it should equal
     quality: dict[str, Any] = field(default_factory=dict)
+    quality_of: str | None = None  # the rung whose pictures these are
     reason: str | None = None
 
     def call(self, batch: int, seed: int = 0) -> Tensor:
         """Pictures of the prompt that is drawn for the clock."""
         return self.draw([TIMED] * batch, seed, batch)
 
-    def draw(self, prompts: Sequence[str], seed: int = 0, batch_size: int = DRAWN_AT_ONCE) -> Tensor:
+    def draw(self, prompts: Sequence[str], seed: int = 0, batch_size: int = AT_ONCE) -> Tensor:
         """Pictures (N, 3, H, W) in [0, 1]."""
         return self.generator(prompts, steps=self.steps, seed=seed, batch_size=batch_size).images
 
@@ -101,7 +95,11 @@ def extrapolate(one: Costs, two: Costs, batch: int) -> Costs:
     """The costs of a batch, from those of one and of two pictures: a straight line, as only the weights are shared."""
     line = lambda a, b: a + (batch - 1) * (b - a)  # noqa: E731
     return Costs(
-        line(one.operations, two.operations), line(one.bytes, two.bytes), one.kernels, line(one.peak, two.peak)
+        line(one.operations, two.operations),
+        line(one.bytes, two.bytes),
+        one.kernels,
+        line(one.peak, two.peak),
+        line(one.convolutions, two.convolutions),
     )
 
 
@@ -159,14 +157,18 @@ def emulated(machine: dict[str, Any]) -> dict[str, str]:
 
 
 def check_equal(climbers: Sequence[Climber], batch: int = 2) -> None:
-    """Fails each rung whose pictures are not, within its tolerance, those of the rung that it should equal."""
+    """Fails each rung whose pictures, a batch of one prompt, are not, within its tolerance, those of the rung that it should equal."""
     there = {climber.rung.name: climber for climber in climbers}
+    drawn: dict[str, Tensor] = {}
     for climber in climbers:
         reference = there.get(climber.rung.equals)
         if climber.reason is not None or reference is None or reference.reason is not None:
             continue
         try:
-            climber.difference = float((climber.call(batch) - reference.call(batch)).abs().max())
+            for one in (reference, climber):
+                if one.rung.name not in drawn:
+                    drawn[one.rung.name] = one.call(batch)
+            climber.difference = float((drawn[climber.rung.name] - drawn[reference.rung.name]).abs().max())
             if climber.difference > climber.rung.tolerance:
                 climber.reason = f"A pixel differs by {climber.difference:.2g} from “{climber.rung.equals}”; {climber.rung.tolerance:.2g} was allowed."
         except Exception as error:
@@ -176,7 +178,8 @@ def check_equal(climbers: Sequence[Climber], batch: int = 2) -> None:
 def clock(climbers: Sequence[Climber], batches: Sequence[int], rounds: int, device: str) -> None:
     """Times all rungs at each batch in interleaved rounds; large batches on a CPU in fewer of them, as they last long.
 
-    What the first call takes beyond a later one is the price of compiling.
+    What the very first call of a compiled rung takes beyond its second is the price of compiling, without what a compiler has kept on
+    disk. Another batch is compiled anew, and that is not in it.
     """
     for batch in batches:
         for climber in climbers:
@@ -184,11 +187,15 @@ def clock(climbers: Sequence[Climber], batches: Sequence[int], rounds: int, devi
                 continue
             try:
                 if any(name in FUSED for name in climber.rung.changes):
-                    first, later = (milliseconds(partial(climber.call, batch), device) for _ in range(2))
-                    climber.compile_seconds += max(0.0, first - later) / 1000
+                    import torch._inductor.config
+
+                    with torch._inductor.config.patch(force_disable_caches=batch == batches[0]):
+                        first, later = (milliseconds(partial(climber.call, batch), device) for _ in range(2))
+                    if batch == batches[0]:
+                        climber.compile_seconds = max(0.0, first - later) / 1000
                 elif device == "cuda" or batch < LARGE:
                     climber.call(batch)  # warm-up
-                if batch == 1:
+                if batch == batches[0]:
                     climber.peak = peak_bytes(climber, batch, device)
             except Exception as error:
                 climber.reason = sentence(error)
@@ -198,6 +205,22 @@ def clock(climbers: Sequence[Climber], batches: Sequence[int], rounds: int, devi
         for name, times in interleaved(calls, fewer, 0, device).items():
             able[name].times[batch] = times
         say(f"timed at batch {batch}")
+
+
+TOLD = ("times", "peak", "compile_seconds", "difference", "reason")  # of a climber, when clock and comparison are done
+
+
+def timed(climbers: Sequence[Climber], batches: Sequence[int], rounds: int, device: str) -> list[dict[str, Any]]:
+    """Times the rungs and compares their pictures, a batch that is compiled already: what TOLD names, of each."""
+    clock(climbers, batches, rounds, device)
+    check_equal(climbers, min(batches[-1], AT_ONCE))
+    say("their pictures are compared")
+    return [{name: getattr(climber, name) for name in TOLD} for climber in climbers]
+
+
+def same_pictures(climber: Climber) -> bool:
+    """Whether its pictures were those of another rung, to less than one step of eight bits: then their quality is the same, too."""
+    return climber.difference is not None and climber.difference <= 1 / 255
 
 
 def peak_bytes(climber: Climber, batch: int, device: str) -> int:
@@ -210,122 +233,6 @@ def peak_bytes(climber: Climber, batch: int, device: str) -> int:
     parts = (climber.generator.model, climber.generator.autoencoder)
     weights = sum(p.nbytes for part in parts if part is not None for p in part.parameters())
     return weights + climber.costs(batch).peak
-
-
-# ------------------------------------------------------------------------------------------------------- quality
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What all rungs draw: prompts in turns from three groups, and for diversity a few captions, each `copies` times."""
-
-    prompts: list[Prompt]
-    captions: list[str]
-    copies: int
-    real: Tensor  # features of real scenes
-    floor: float  # Fréchet distance of as many other real scenes as there are prompts
-    spread: Tensor  # (captions,) mean distance of real scenes that fit a caption
-
-
-def asked_of(features: Features, n: int, captions: int, copies: int = 4, seed: int = SEEDS["test"]) -> Asked:
-    """n prompts (n/3 of each group), `captions` captions, and the real scenes that they are held against."""
-    groups = [prompts_of(group, -(-n // 3), seed) for group in GROUPS[:3]]
-    prompts = [prompt for row in zip(*groups, strict=True) for prompt in row][:n]
-    varied = scenes(seed, 30_000_000, captions, split="train").scenes
-    texts = [caption(s, language=("en", "zh")[i % 2], seed=i) for i, s in enumerate(varied)]
-    real = features(render(scenes(seed, 20_000_000, 2000, split="train")))
-    others = features(render(scenes(seed, 10_000_000, n, split="train")))
-    fit = torch.stack([features(render(fitting(s, seed + i, copies))) for i, s in enumerate(varied)])
-    return Asked(prompts, texts, copies, real, frechet_distance(others, real), mean_pairwise_distance(fit))
-
-
-class Readers:
-    """Both judges and the features. A picture that was read before, number by number as a PNG holds it, is not read again."""
-
-    def __init__(self, judge: Judge, features: Features, fitter: SceneFitter | None, sample: int):
-        self.judge, self.features, self.fitter, self.sample = judge, features, fitter, sample
-        self.known: dict[bytes, Any] = {}
-
-    def second(self, pictures: Tensor) -> list[Any]:
-        """Judge B's readings of the first `sample` pictures (uint8)."""
-        if self.fitter is None:
-            return []
-        for picture in pictures[: self.sample]:
-            if (key := picture.numpy().tobytes()) not in self.known:
-                self.known[key] = self.fitter.read(picture[None].float() / 255)[0]
-        return [self.known[picture.numpy().tobytes()] for picture in pictures[: self.sample]]
-
-
-def look(climber: Climber, asked: Asked, readers: Readers) -> None:
-    """Draws what is asked with this rung, and keeps what judges and features say of each picture."""
-    pictures = (climber.draw([p.text for p in asked.prompts]) * 255).round().byte()
-    texts = [text for text in asked.captions for _ in range(asked.copies)]
-    varied = (climber.draw(texts, seed=1) * 255).round().byte()
-    right = [r.shows(p.asked) for r, p in zip(readers.judge.read(pictures / 255), asked.prompts, strict=True)]
-    second = [r.shows(p.asked) for r, p in zip(readers.second(pictures), asked.prompts, strict=False)]
-    apart = mean_pairwise_distance(readers.features(varied / 255).unflatten(0, (-1, asked.copies)))
-    climber.quality = {
-        "right": right,
-        "second": second,
-        "features": readers.features(pictures / 255),
-        "diversity": apart,
-    }
-
-
-def compare(mine: dict[str, Any], start: dict[str, Any], asked: Asked) -> dict[str, Any]:
-    """Accuracy, fidelity and diversity of a rung, with intervals, and their differences from the start, paired by prompt and noise."""
-    n, real = len(mine["right"]), asked.spread
-    found: dict[str, Any] = {
-        "accuracy": sum(mine["right"]) / n,
-        "fidelity": frechet_distance(mine["features"], asked.real),
-        "diversity": float(mine["diversity"].mean() / real.mean()),
-        "pictures": n,
-        "fidelity_floor": asked.floor,
-    }
-    fidelity = lambda one, index: frechet_distance(one["features"][index], asked.real)  # noqa: E731
-    diversity = lambda one, index: float(one["diversity"][index].mean() / real[index].mean())  # noqa: E731
-    intervals: dict[str, Sequence[float]] = {"accuracy": wilson(sum(mine["right"]), n)}
-    intervals["fidelity"] = bootstrap(lambda i: fidelity(mine, i), n, 40, centre=found["fidelity"])
-    intervals["diversity"] = bootstrap(lambda i: diversity(mine, i), len(real), 400)
-    intervals["accuracy_difference"] = paired_bootstrap(mine["right"], start["right"])
-    apart = found["fidelity"] - frechet_distance(start["features"], asked.real)
-    low, high = bootstrap(lambda i: fidelity(mine, i) - fidelity(start, i), n, 40, centre=apart)
-    intervals["fidelity_difference"] = (apart, low, high)
-    apart = found["diversity"] - float(start["diversity"].mean() / real.mean())
-    intervals["diversity_difference"] = (
-        apart,
-        *bootstrap(lambda i: diversity(mine, i) - diversity(start, i), len(real), 400),
-    )
-    if mine["second"]:
-        found["accuracy_b"] = sum(mine["second"]) / len(mine["second"])
-        found["pictures_b"] = len(mine["second"])
-        intervals["accuracy_b"] = wilson(sum(mine["second"]), len(mine["second"]))
-        intervals["accuracy_b_difference"] = paired_bootstrap(mine["second"], start["second"])
-    return {**found, "intervals": intervals}
-
-
-STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 25)
-
-
-def fewest_steps(
-    generator: Generator, judge: Judge, n: int = 96, naive: int = 50, within: float = 0.01
-) -> tuple[int, dict[int, float]]:
-    """The fewest of STEPS whose caption accuracy, on n validation prompts, is at most `within` below that of `naive` steps.
-
-    More steps than the fewest need not be good enough, too: chance plays with n prompts. So it counts from the top: all that lie between must be
-    good enough as well. Returns the steps, and the accuracy of each number that was tried.
-    """
-    groups = [prompts_of(group, -(-n // 3), SEEDS["validation"]) for group in GROUPS[:3]]
-    prompts = [prompt for row in zip(*groups, strict=True) for prompt in row][:n]
-    tried: dict[int, float] = {}
-    fewest = naive
-    for steps in (naive, *(k for k in STEPS[::-1] if k < naive)):
-        drawn = generator([p.text for p in prompts], steps=steps, batch_size=DRAWN_AT_ONCE).images
-        tried[steps] = sum(r.shows(p.asked) for r, p in zip(judge.read(drawn), prompts, strict=True)) / n
-        if tried[steps] < tried[naive] - within:
-            break
-        fewest = steps
-    return fewest, tried
 
 
 # ----------------------------------------------------------------------------------------------------------- rows
@@ -376,7 +283,7 @@ def row(
     if climber.quality and start.quality and asked is not None:
         quality = compare(climber.quality, start.quality, asked)
         intervals |= quality.pop("intervals")
-        found |= quality
+        found |= {**quality, "quality_of": climber.quality_of}
     return found | {"intervals": intervals}
 
 
@@ -405,23 +312,30 @@ def climb(
     asked: Asked | None = None,
     skip: Mapping[str, str] | None = None,
     until: float = float("inf"),
+    kept: Kept | None = None,
 ) -> list[dict[str, Any]]:
     """All rows of a ladder: costs, equality, times, quality; the last as long as the clock (`time.monotonic`) is before `until`.
 
-    machine: what `ceilings` found, and in "all threads" the same with all of them.
+    machine: what `ceilings` found, and in "all threads" the same with all of them. kept: what an interrupted climb has found. A rung
+    that draws the pictures of another takes its quality, and says so in `quality_of`.
     """
-    device = base.device.type
+    device, kept = base.device.type, kept or Kept()
     batches = batches or BATCHES[device]
     with threads(1) if device == "cpu" else threads(core_count()):
         climbers = prepare_all(base, rungs, {**emulated(machine), **(skip or {})})
         say(f"{len(climbers)} rungs are prepared")
-        check_equal(climbers)
-        say("their pictures are compared")
-        clock(climbers, batches, rounds, device)
-        for climber in climbers:
-            if climber.reason is None and readers is not None and asked is not None and time.monotonic() < until:
-                look(climber, asked, readers)
-                say(f"{climber.rung.name}: {sum(climber.quality['right'])} of {len(asked.prompts)} right")
+        found = kept("times", partial(timed, climbers, batches, rounds, device))
+        there = {climber.rung.name: climber for climber in climbers}
+        for climber, told in zip(climbers, found, strict=True):
+            for name, value in told.items():
+                setattr(climber, name, value)
+            if climber.reason is not None or readers is None or asked is None or time.monotonic() >= until:
+                continue
+            if same_pictures(climber) and (other := there[climber.rung.equals]).quality:
+                climber.quality, climber.quality_of = other.quality, other.quality_of or other.rung.name
+                continue
+            climber.quality = kept(f"quality of {climber.rung.name}", partial(look, climber.draw, asked, readers))
+            say(f"{climber.rung.name}: {sum(climber.quality['right'])} of {len(asked.prompts)} right")
     starts = [climber for climber in climbers if climber.rung.start]
     if failed := [f"{c.rung.name}: {c.reason}" for c in starts if c.reason is not None]:
         raise CourseError(f"A ladder needs its start, and it failed. {failed[0]}")

@@ -41,7 +41,7 @@ class Rung:
     control: str = ""
 
 
-def flow_ladder(fair: int, device: str = "cpu", naive: int = 50) -> list[Rung]:
+def flow_ladder(fair: int, device: str = "cpu", naive: int = 25) -> list[Rung]:
     """The first rungs for a flow generator; `fair`: the fewest steps that are as good as `naive` of them (`ladder.fewest_steps`)."""
     slow = ("plain attention", "two passes")
     rungs = [
@@ -50,7 +50,7 @@ def flow_ladder(fair: int, device: str = "cpu", naive: int = 50) -> list[Rung]:
         Rung("+ fused attention", ("two passes",), fair, equals="fewer steps"),
         Rung("fair start", (), fair, start=True, equals="fewer steps"),
     ]
-    alone = ["channels last", "compile", "bf16 autocast", "bf16 weights"]
+    alone = ["channels last", "compile", "compile blocks", "bf16 autocast", "bf16 weights"]
     alone += ["cuda graph", "compile, cuda graphs"] if device == "cuda" else ["all threads"]
     for name in alone:
         rungs.append(Rung(name, (name,), fair, equals="fair start", tolerance=0.5 if "bf16" in name else 1 / 255))
@@ -170,6 +170,15 @@ def compiled(generator: FlowGenerator, **options: Any) -> FlowGenerator:
     return generator
 
 
+def compiled_blocks(generator: FlowGenerator, **options: Any) -> FlowGenerator:
+    """`torch.compile` block by block (regional compilation): blocks of one kind share what was compiled once, and Python runs between them."""
+    torch._dynamo.reset()
+    for stack in generator.model.children():
+        for block in stack if isinstance(stack, nn.ModuleList) else ():
+            block.compile(**options)
+    return generator
+
+
 def compiled_graphs(generator: FlowGenerator) -> FlowGenerator:
     """`torch.compile`, and its kernels replayed as one CUDA graph."""
     need_cuda(generator)
@@ -250,6 +259,7 @@ CHANGES: dict[str, Change] = {
     "bf16 autocast": bf16_autocast,
     "bf16 weights": bf16_weights,
     "compile": compiled,
+    "compile blocks": compiled_blocks,
     "cuda graph": cuda_graph,
     "compile, cuda graphs": compiled_graphs,
     "guidance interval": guidance_interval,
@@ -257,4 +267,4 @@ CHANGES: dict[str, Change] = {
     "adams": solver("adams"),
     "dpm++": solver("dpm++"),
 }
-FUSED = ("compile", "cuda graph", "compile, cuda graphs")
+FUSED = ("compile", "compile blocks", "cuda graph", "compile, cuda graphs")
