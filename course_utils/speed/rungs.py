@@ -42,7 +42,7 @@ class Rung:
 
 
 def flow_ladder(fair: int, device: str = "cpu", naive: int = 25) -> list[Rung]:
-    """The first rungs for a flow generator; `fair`: the fewest steps that are as good as `naive` of them (`ladder.fewest_steps`)."""
+    """The first rungs for a flow generator; `fair`: the fewest steps that are as good as `naive` of them (`quality.fewest_steps`)."""
     slow = ("plain attention", "two passes")
     rungs = [
         Rung("naive start", slow, naive, start=True),
