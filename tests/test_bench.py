@@ -434,6 +434,9 @@ def test_table_and_figure_come_from_the_rows(rows: list[dict[str, Any]]) -> None
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [f"{row['rung']}, {row['steps']}" for row in rows]
     assert len(figure.axes[0].patches) == sum(row["reason"] is None for row in rows)
+    # the title praises nobody who draws other pictures than the fair start
+    praised = [row for row in rows if f"“{row['rung']}”" in figure.get_suptitle()]
+    assert [row["quality_of"] or row["rung"] for row in praised] == [fair["quality_of"] or fair["rung"]]
     with pytest.raises(CourseError, match="No rung"):
         show.ladder([row for row in rows if row["reason"]])
 

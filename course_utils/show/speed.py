@@ -38,10 +38,14 @@ def ladder(rows: Sequence[Mapping[str, Any]]) -> Figure:
     left.set(xlabel="ms for one picture, alone")
     left.set_xlim(0, 1.15 * max(row["ms_batch1"] for row in timed))
     right.set(xlabel="caption accuracy", xlim=(0, 1))
-    best = min(timed, key=lambda row: row["ms_batch1"])
-    first = next(row for row in timed if row["start"])
+    # Whoever draws other pictures pays with quality, and is read beside its accuracy, not praised in the title.
+    fair = [row for row in timed if row["start"]][-1]
+    alike = {fair["rung"], fair["quality_of"]} - {None}
+    best = min((row for row in timed if row["quality_of"] in alike or row is fair), key=lambda row: row["ms_batch1"])
     figure.suptitle(
-        f"{first['ms_batch1']:.0f} ms become {best['ms_batch1']:.0f} ms (“{best['rung']}”), by factor {best['factor']:.1f}"
+        f"The fair start's pictures: {fair['ms_batch1']:.0f} ms become {best['ms_batch1']:.0f} by “{best['rung']}”, "
+        f"a factor of {best['factor_from_fair']:.2f}",
+        wrap=True,
     )
     return figure
 
