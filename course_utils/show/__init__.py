@@ -5,6 +5,7 @@ from course_utils.show.flows import paths, points
 from course_utils.show.interactive import Flipbook, explore, flipbook, prompt_box
 from course_utils.show.pictures import grid, to_png
 from course_utils.show.plots import clouds, curve, panels
+from course_utils.show.searching import search_box
 from course_utils.show.speed import ladder, roofline
 from course_utils.show.style import use_style
 
@@ -22,6 +23,7 @@ __all__ = [
     "points",
     "prompt_box",
     "roofline",
+    "search_box",
     "to_png",
     "use_style",
 ]
