@@ -23,11 +23,11 @@ from course_utils.weights import config_from, load_weights
 class ClipConfig:
     """Sizes of both encoders, and where the temperature begins and must stop."""
 
-    channels: tuple[int, int, int] = (48, 64, 80)
+    channels: tuple[int, int, int] = (32, 64, 80)
     features: int = 128  # numbers in a vector of the shared space
     pixels: int = 32  # side of the pictures, a multiple of 16
-    text: TextEncoderConfig = field(default_factory=lambda: TextEncoderConfig(width=96, depth=2))
-    temperature: float = 0.07  # at the start; section 2.4 of the paper
+    text: TextEncoderConfig = field(default_factory=lambda: TextEncoderConfig(width=64, depth=2))
+    temperature: float = 0.07  # at the start; section 2.5 of the paper
     coldest: float = 0.01
 
 

@@ -63,7 +63,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
         "words": world.words(),
     }
     schedule = TrainConfig(
-        images=profile.pick(ci=1_000, laptop=256_000, gpu=4_000_000),
+        images=profile.pick(ci=1_000, laptop=200_000, gpu=4_000_000),
         batch_size=profile.pick(ci=50, laptop=256, gpu=1_024),
         learning_rate=profile.pick(ci=1e-3, laptop=2e-3, gpu=2e-3),
         warmup_images=profile.pick(ci=100, laptop=5_120, gpu=50_000),
