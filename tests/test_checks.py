@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course_utils.classroom import checks, checks_04, checks_06, checks_10, checks_16, checks_17, run
+from course_utils.classroom import checks, checks_04, checks_06, checks_10, checks_13, checks_16, checks_17, run
 from course_utils.classroom.checks import Check, Stopped
 from course_utils.classroom.tidy import code_cells, read, tags, text
 from course_utils.worlds.captions import parse
@@ -192,6 +192,13 @@ def cumulated(x1: Any, betas: Any, k: int, noise: Any) -> Any:
     return alpha_bar.sqrt() * x1 + (1 - alpha_bar).sqrt() * noise
 
 
+def left_out_of_the_sums(logits: Any, scenes: Any) -> Any:
+    """The clinic of lesson 13 without a mask: sums over what may answer."""
+    may = (scenes[:, None] != scenes) | torch.eye(len(scenes), dtype=torch.bool)
+    table = logits.double().exp() * may
+    return sum((table.sum(way) / table.diagonal()).log().mean() for way in (0, 1)) / 2
+
+
 ALSO_RIGHT = [
     ("heun_step", checks_16.heun(lambda f, x, v, t, n: f(x.add((n - t)[:, None] * v), n))),
     ("noise_deviation", lambda t, s: (1 - t) / torch.sqrt((1 - t) ** 2 + t**2 * s**2)),
@@ -253,6 +260,15 @@ ALSO_RIGHT = [
     ("picture_head", lambda x: 2 * torch.sigmoid(x) - 1),
     ("picture_head", F.softsign),
     ("steady_pair", lambda counts: list(sorted(counts, key=lambda pair: (-counts[pair], pair))[0])),
+    ("recall_at_k", lambda s, k: sum(int((row >= row[i]).sum()) <= k for i, row in enumerate(s)) / len(s)),
+    ("recall_at_k", lambda s, k: np.mean([k >= int((row >= row[i]).sum()) for i, row in enumerate(s.numpy())])),
+    ("both_ways", lambda a, b, s: -((s * a @ b.T).log_softmax(1) + (s * a @ b.T).log_softmax(0)).diagonal().mean() / 2),
+    ("both_ways", lambda a, b, s: (checks_13.symmetric()(a, b, s) + checks_13.symmetric()(b, a, s)) / 2),
+    ("sigmoid_loss", lambda a, b, s, bias: F.binary_cross_entropy_with_logits(s * a @ b.T + bias, torch.eye(len(a)).double(), reduction="sum") / len(a)),
+    ("sigmoid_loss", lambda a, b, s, bias: checks_13.pairwise()(b, a, s, bias)),
+    ("mended_duplicates", left_out_of_the_sums),
+    ("mended_duplicates", checks_13.masked(with_value=-1e9)),
+    ("mended_duplicates", careless(checks_13.masked())),
 ]  # fmt: skip
 
 
@@ -329,6 +345,14 @@ SAID = [
     ("picture_head", lambda x: x.detach().tanh(), "No gradient comes through"),
     ("picture_head", lambda x: 0.5 * x.tanh(), "no output gives black"),
     ("steady_pair", lambda counts: "ab", "Return a pair of texts, a key of `counts`; yours, ab,"),
+    ("recall_at_k", lambda s, k: s > k, "The answer should be one number"),
+    ("recall_at_k", lambda s, k: 0.5, "not yet. For scores = a tensor (7, 7), k = 2"),
+    ("both_ways", lambda a, b, s: checks_13.symmetric()(a, b, s).item(), "should have a gradient in a, and has none"),
+    ("both_ways", lambda a, b, s: checks_13.symmetric()(a, b.detach(), s), "should have a gradient in b, and has none"),
+    ("both_ways", lambda a, b, s: checks_13.symmetric()(a.detach() + 0 * a, b, s), "should have a gradient in a, and has a wrong one"),
+    ("both_ways", lambda a, b, s: s * a @ b.T, "The answer should be one number"),
+    ("sigmoid_loss", lambda a, b, s, bias: 0.0, "it should be"),
+    ("mended_duplicates", lambda logits, scenes: logits, "The answer should be one number"),
     ("least_loss", lambda g: 1.0, "For loss_g = 0.1375, it should be 1.0260; yours is 1.0000."),
 ]  # fmt: skip
 

@@ -46,7 +46,8 @@ from course_utils.measure.labels import load_labels
 from course_utils.measure.worlds import SHAPES
 from course_utils.models import dit as dit_file
 from course_utils.models import load_model
-from course_utils.recipes import autoencoder, features, flow, judge, sources, store
+from course_utils.models.clip import Matcher
+from course_utils.recipes import autoencoder, clip, features, flow, judge, sources, store
 from course_utils.training import TrainConfig
 from course_utils.training.ahead import Ahead
 from course_utils.weights import config_from, load_weights, read_card
@@ -380,7 +381,7 @@ def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     monkeypatch.setattr(judge, "JUDGES", judges)
     changes = {"batch_size": 16, "checkpoint_images": 16}
-    for recipe in (autoencoder, features, flow, judge):
+    for recipe in (autoencoder, clip, features, flow, judge):
         monkeypatch.setattr(recipe, "TrainConfig", lambda **given: TrainConfig(**{**given, **changes}))
     monkeypatch.setattr(sources, "tokenizer", partial(sources.tokenizer, captions=400))
     monkeypatch.setattr(train_one, "TensorBoard", train_one.ProgressBar)  # spares its import
@@ -676,6 +677,23 @@ def test_train_on_grey_pictures_in_pixels(run, tiny):
     assert load("flow-digits-pixels", "cpu")("三", steps=2).images.shape == (1, 3, 32, 32)
 
 
+@pytest.mark.parametrize("world", ["shapes", "emoji"])
+def test_train_clip(run, tiny, world):
+    code, _, err = run("train", "clip", "--world", world, "--pictures", 64, "--features", 24, *IMAGES)
+    assert code == 0, err
+    card, matcher = read_card(f"clip-{world}"), Matcher.load(f"clip-{world}")
+    assert card["kind"] == "clip" and card["world"] == world and card["images_seen"] == 64 and card["words"]["zh"]
+    assert "--features 24" in card["command"] and "64 of them" in card["data"]
+    assert matcher.pictures(torch.rand(3, 3, 32, 32)).shape == matcher.texts(["red", "红", ""]).shape == (3, 24)
+    log = [json.loads(line) for line in (tiny / "runs" / f"clip-{world}" / "log.jsonl").read_text().splitlines()]
+    assert {"found", "temperature", "masked", "waiting"} <= set(log[-1])
+
+
+def test_train_clip_says_what_it_cannot_do(run, tiny):
+    for option, wrong in (("--features", 0), ("--temperature", 5), ("--temperature", 0.001), ("--pictures", 0)):
+        assert f"{option} is {wrong}" in one_sentence(*run("train", "clip", option, wrong, *IMAGES))
+
+
 SHIPS = {"features": "features", "judge": "judge", "autoencoder": "autoencoder-shapes"}
 SHIPS |= {"flow": "flow-shapes", "flow --space pixels": "flow-shapes-pixels"}
 
@@ -876,7 +894,9 @@ def test_the_commands_that_our_pages_name_are_there():
 
 
 @pytest.mark.parametrize(
-    "words", [[], *([name] for name in ("features", "judge", "autoencoder", "gpt", "flow", "distil", "all"))], ids=str
+    "words",
+    [[], *([name] for name in ("features", "judge", "autoencoder", "clip", "gpt", "flow", "distil", "all"))],
+    ids=str,
 )
 def test_help_says_what_each_option_does(run, words):
     code, out, _ = run("train", *words, "--help")

@@ -175,6 +175,7 @@ BUDGETS = {  # paths that begin with this: MiB together
     "data/weights/features-emoji/": 1,
     "data/weights/flow-emoji/": 5,
     "data/weights/flow-shapes/": 10,
+    "data/weights/clip-shapes/": 1.5,
     "data/emoji/": 6,
     "notebooks/": 18,
     "book/_static/": 6,

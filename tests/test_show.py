@@ -438,6 +438,31 @@ def test_browse_needs_ipywidgets(monkeypatch: pytest.MonkeyPatch) -> None:
         show.browse(Shelf({"en": ["cat"]}))
 
 
+def test_search_box_shows_what_is_found_and_says_what_went_wrong() -> None:
+    pytest.importorskip("ipywidgets")
+    asked = []
+
+    def find(words: str):
+        asked.append(words)
+        if words == "no":
+            raise CourseError("Nothing is found: type other words.")
+        if words == "bug":
+            raise ZeroDivisionError("division by zero")
+        return pictures(3), [f"{words} {n} <b>" for n in range(3)]
+
+    box, examples, sheet = show.search_box(find, ["cat", "猫"]).children
+    assert asked == ["cat"] and sheet.value.count("<img") == 3 and "cat 2 &lt;b&gt;" in sheet.value
+    examples.children[1].click()
+    assert asked == ["cat", "猫"] and box.value == "猫" and "猫 0" in sheet.value
+    for words, said in (("no", "Nothing is found"), ("bug", "ZeroDivisionError: division by zero")):
+        box.value = words
+        assert said in sheet.value and "<img" not in sheet.value and "Traceback" not in sheet.value
+    box.value = "  "
+    assert sheet.value == "" and asked[-1] == "bug", "blanks look for nothing"
+    empty = show.search_box(find).children
+    assert empty[0].value == "" and empty[2].value == ""
+
+
 def test_browse_shows_the_emoji() -> None:
     pytest.importorskip("ipywidgets")
     box, said, _, sheet = show.browse(world("emoji", "all")).children

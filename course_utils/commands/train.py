@@ -13,6 +13,7 @@ EXAMPLES = """examples:
   python -m course_utils train flow --images 800_000    the text-to-image model in these latents
   python -m course_utils train flow --space pixels      the same without an autoencoder
   python -m course_utils train all --world emoji_scenes --minutes 7 --out out    the large generator and its small sibling
+  python -m course_utils train clip --pictures 30_000   pictures and captions as vectors of one space, for search
   torchrun --nproc-per-node 2 -m -- course_utils train flow       shared by two GPUs (or processes)
   python -m course_utils train autoencoder --world folder --path my_pictures     your own pictures: first to latents,
   python -m course_utils train flow --world folder --path my_pictures            then from your words to them

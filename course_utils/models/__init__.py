@@ -12,6 +12,7 @@ from course_utils.weights import Weights, config_from, load_weights
 # kind of weights: (module, config, model, name of the model's tensors in the file)
 MODELS = {
     "autoencoder": ("autoencoder", "AutoencoderConfig", "Autoencoder", "autoencoder"),
+    "clip": ("clip", "ClipConfig", "Clip", "clip"),
     "features": ("features", "FeaturesConfig", "FeatureNetwork", "features"),
     "flow": ("dit", "DiTConfig", "DiT", "flow"),
     "gpt": ("gpt", "GPTConfig", "GPT", "gpt"),

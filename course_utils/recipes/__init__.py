@@ -1,7 +1,7 @@
 """What `train` can train, one recipe a file: the model, its loss, its data, its schedule.
 
 A recipe is a module with `recipe(args) -> Recipe`, its parts built only when asked for, and, where it has options of its own,
-`add_arguments(parser)`. The order of RECIPES is the order in which `train all` makes what ships.
+`add_arguments(parser)`. The order of RECIPES is the order in which `train all` makes what ships; `clip` is trained by itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from course_utils.recipes.fingerprints import fingerprint, of_weights
 from course_utils.training import Callback, TrainConfig
 from course_utils.worlds.captioned import Captioned
 
-RECIPES = ("features", "judge", "autoencoder", "gpt", "flow", "distil")
+RECIPES = ("features", "judge", "autoencoder", "clip", "gpt", "flow", "distil")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from course_utils.show.interactive import Flipbook, explore, flipbook, prompt_bo
 from course_utils.show.maps import maps
 from course_utils.show.pictures import grid, to_png
 from course_utils.show.plots import clouds, curve, panels
+from course_utils.show.searching import search_box
 from course_utils.show.speed import ladder, race, roofline
 from course_utils.show.style import use_style
 from course_utils.show.word_maps import word_map
@@ -26,6 +27,7 @@ __all__ = [
     "prompt_box",
     "race",
     "roofline",
+    "search_box",
     "to_png",
     "use_style",
     "word_map",

@@ -17,7 +17,7 @@ from course_utils.show.pictures import to_png
 from course_utils.show.style import WRONG
 
 MOST = 6  # so many of a picture's captions in a language are searched: a face of CelebA has 60, all saying the same
-_CELLS = "display:grid;grid-template-columns:repeat(auto-fill,minmax(7.5em,1fr));gap:.8em .5em;padding-top:.4em;line-height:1.3"
+CELLS = "display:grid;grid-template-columns:repeat(auto-fill,minmax(7.5em,1fr));gap:.8em .5em;padding-top:.4em;line-height:1.3"
 _NAME = "display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:4;overflow:hidden;overflow-wrap:anywhere"
 
 
@@ -61,7 +61,7 @@ def browse(world: Any, words: str = "", *, page: int = 40) -> Any:
         try:
             images = world.images(here) if here else []
             cells = [_named(image, names[i], _fold(box.value).split()) for i, image in zip(here, images, strict=True)]
-            sheet.value = f'<div style="{_CELLS}">{"".join(cells)}</div>' if cells else ""
+            sheet.value = f'<div style="{CELLS}">{"".join(cells)}</div>' if cells else ""
             said.value = _count(len(found), len(names), now, pages)
         except CourseError as error:
             sheet.value, said.value = "", line_html(str(error), WRONG)
@@ -151,9 +151,14 @@ def _named(image: Any, names: Mapping[str, Sequence[str]], words: Sequence[str])
     every = [(language, text) for language, texts in names.items() for text in texts]
     hits = [(language, text) for language, text in every if all(word in _fold(text) for word in words)]
     language, text = (hits or every)[0]
-    scale = max(1, round(64 / image.shape[-1]))
     alt = ", ".join(texts[0] for texts in names.values())
-    picture = image_html(to_png(image), alt, width=scale * image.shape[-1], pixels=scale > 1)
-    tooltip = html.escape("\n".join(text for _, text in every))
+    return captioned_html(image, text, language=language, alt=alt, tooltip="\n".join(text for _, text in every))
+
+
+def captioned_html(image: Any, text: str, *, language: str = "en", alt: str = "", tooltip: str = "") -> str:
+    """A picture (C, H, W) in [0, 1] as HTML, about 64 screen pixels wide, with a short text under it."""
+    scale = max(1, round(64 / image.shape[-1]))
+    picture = image_html(to_png(image), alt or text, width=scale * image.shape[-1], pixels=scale > 1)
     name = f'<figcaption lang="{html.escape(language)}" style="{_NAME}">{html.escape(text)}</figcaption>'
-    return f'<figure title="{tooltip}" style="margin:0;text-align:center">{picture}{name}</figure>'
+    title = f' title="{html.escape(tooltip)}"' if tooltip else ""
+    return f'<figure{title} style="margin:0;text-align:center">{picture}{name}</figure>'

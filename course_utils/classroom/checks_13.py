@@ -1,0 +1,212 @@
+"""The checks of lesson 13: for each exercise the right answer, inputs to try, and the slips with what is said of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_utils.classroom.checks import Check, as_function
+from course_utils.common import CourseError
+
+
+def drawn(*shape: int, seed: int) -> Tensor:
+    """Normal numbers of this shape."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def vectors(n: int, features: int, seed: int) -> Tensor:
+    """Rows (N, F) of length 1."""
+    return F.normalize(drawn(n, features, seed=seed), dim=1)
+
+
+# ------------------------------------------------------------------------------------------ exercise 1: recall at k
+
+
+def found_by(
+    pool: Callable[[Tensor], Tensor] = lambda s: s,
+    beaten: Callable[[Tensor, Tensor], Tensor] = lambda s, own: (s >= own).sum(1),
+    within: Callable[[Tensor, int], Tensor] = lambda rank, k: rank <= k,
+) -> Callable[..., Tensor]:
+    """The share of rows that find their own column among the first k, or with one part changed."""
+
+    def answer(scores: Tensor, k: int) -> Tensor:
+        s = pool(scores)
+        return within(beaten(s, s.diagonal()[:, None]), k).double().mean()
+
+    return answer
+
+
+# The last two rows of the second table are all ties, which a constant score would turn into a find.
+TIES = torch.tensor([[3.0, 1, 2, 0], [5, 4, 1, 6], [2, 2, 2, 2], [0, 0, 0, 0]])
+recall_at_k = Check(
+    found_by(),
+    [(drawn(7, 7, seed=1), 2), (TIES, 1), (drawn(12, 12, seed=2), 5)],
+    {
+        "columns are searched, not rows: each row is a query": found_by(lambda s: s.T),
+        "the smallest scores are taken: larger is nearer": found_by(lambda s: -s),
+        "the first answer counts as place 0, so k + 1 places are searched": found_by(within=lambda rank, k: rank - 1 <= k),
+        "one place too few is searched: the k-th place counts": found_by(within=lambda rank, k: rank < k),
+        "equal scores count as a find: a score that is always the same would find everything": found_by(
+            beaten=lambda s, own: (s > own).sum(1) + 1
+        ),
+        "recall@1 is taken whatever k is": found_by(within=lambda rank, k: rank <= 1),
+        "this is the count of finds; the share is asked": lambda s, k: found_by()(s, k) * len(s),
+        "this is the share that is missed": lambda s, k: 1 - found_by()(s, k),
+    },
+    todo="Return one number, the share of the rows, and run this cell again.",
+    right="A score that is always the same finds nothing, as it should.",
+)  # fmt: skip
+
+# ------------------------------------------------------------------------------- exercise 2: the loss, with its gradient
+
+
+def symmetric(
+    logits: Callable[[Tensor, Tensor, Any], Tensor] = lambda a, b, s: s * a @ b.T,
+    ways: Callable[[Tensor, Tensor], Tensor] = lambda one, other: (one + other) / 2,
+    over: str = "mean",
+) -> Callable[..., Tensor]:
+    """The symmetric contrastive loss, or with one part changed."""
+
+    def answer(a: Tensor, b: Tensor, scale: Any) -> Tensor:
+        table = logits(a, b, scale)
+        own = torch.arange(len(table))
+        return ways(F.cross_entropy(table, own, reduction=over), F.cross_entropy(table.T, own, reduction=over))
+
+    return answer
+
+
+def with_gradient(answer: Any) -> Callable[..., Any]:
+    """A loss as it is; CourseError where its number is right and its gradient in a vector is not."""
+
+    def observed(a: Tensor, b: Tensor, scale: float) -> Any:
+        given = [one.requires_grad_() for one in (a, b)]
+        loss = as_function(answer)(*given, scale)
+        wanted = symmetric()(*given, scale)
+        try:
+            number = torch.as_tensor(loss).detach().double()
+        except (TypeError, ValueError, RuntimeError):  # no number, which is said elsewhere
+            return loss
+        if number.numel() != 1 or not torch.allclose(number.reshape(()), wanted.detach(), 1e-4, 1e-5):
+            return loss
+        for name, one in zip("ab", given, strict=True):
+            (right,) = torch.autograd.grad(wanted, one, retain_graph=True)
+            got = None
+            if isinstance(loss, Tensor) and loss.requires_grad:
+                (got,) = torch.autograd.grad(loss.sum(), one, retain_graph=True, allow_unused=True)
+            if got is None or not torch.allclose(got, right, 1e-4, 1e-6):
+                what = "none" if got is None else "a wrong one"
+                raise CourseError(
+                    f"The number is right, but the loss should have a gradient in {name}, and has {what}: both encoders learn, so "
+                    "compute it from tensors, without .item(), float() or .detach()."
+                )
+        return loss
+
+    return observed
+
+
+both_ways = Check(
+    symmetric(),
+    [(vectors(5, 8, 3), vectors(5, 8, 4), 2.0), (vectors(9, 4, 5), vectors(9, 4, 6), 14.0)],
+    {
+        "only the rows are classified: each picture chooses a caption; captions choose pictures, too": symmetric(ways=lambda one, other: one),
+        "only the columns are classified": symmetric(ways=lambda one, other: other),
+        "the two losses are added; their mean is asked": symmetric(ways=lambda one, other: one + other),
+        "the scale is missing": symmetric(lambda a, b, s: a @ b.T),
+        "cosines are divided by the scale: the scale is 1 / temperature": symmetric(lambda a, b, s: a @ b.T / s),
+        "the sum over the batch is taken; the mean is asked": symmetric(over="sum"),
+        "a is compared with itself: b is missing": symmetric(lambda a, b, s: s * a @ a.T),
+        "softmax is applied before cross_entropy, which has one inside": symmetric(lambda a, b, s: (s * a @ b.T).softmax(1)),
+        "cosines are squared": symmetric(lambda a, b, s: s * (a @ b.T).square()),
+        "the sign is wrong: a loss is minus a log-probability": lambda a, b, s: -symmetric()(a, b, s),
+    },
+    todo="Return one number, and run this cell again.",
+    right="Its gradient reaches both encoders.",
+    observe=with_gradient,
+)  # fmt: skip
+
+# ----------------------------------------------------------------------------------- exercise 3: each pair by itself
+
+
+def pairwise(
+    logits: Callable[[Tensor, Tensor, float, float], Tensor] = lambda a, b, s, bias: s * a @ b.T + bias,
+    sign: Callable[[Tensor], Tensor] = lambda eye: 2 * eye - 1,
+    over: Callable[[Tensor], Tensor] = lambda each: each.sum(1).mean(),
+) -> Callable[..., Tensor]:
+    """The sigmoid loss of SigLIP, or with one part changed."""
+
+    def answer(a: Tensor, b: Tensor, scale: float, bias: float) -> Tensor:
+        return over(-F.logsigmoid(sign(torch.eye(len(a), dtype=a.dtype)) * logits(a, b, scale, bias)))
+
+    return answer
+
+
+sigmoid_loss = Check(
+    pairwise(),
+    [(vectors(4, 6, 7), vectors(4, 6, 8), 10.0, -3.0), (vectors(7, 3, 9), vectors(7, 3, 10), 4.0, 1.5)],
+    {
+        "all B² pairs are averaged: the paper divides by B only": pairwise(over=lambda each: each.mean()),
+        "all B² pairs are summed: divide by B": pairwise(over=lambda each: each.sum()),
+        "the bias is missing": pairwise(lambda a, b, s, bias: s * a @ b.T),
+        "the bias is inside the scale": pairwise(lambda a, b, s, bias: s * (a @ b.T + bias)),
+        "the scale is missing": pairwise(lambda a, b, s, bias: a @ b.T + bias),
+        "the signs are swapped: own pairs are +1, all others -1": pairwise(sign=lambda eye: 1 - 2 * eye),
+        "other pairs have the sign 0 instead of -1: they cost log 2, whatever is learned": pairwise(sign=lambda eye: eye),
+        "other pairs are treated as own ones: all signs are +1": pairwise(sign=torch.ones_like),
+        "only own pairs are counted: nothing pushes the others apart": pairwise(over=lambda each: each.diagonal().mean()),
+    },
+    todo="Return one number, and run this cell again.",
+    right="No softmax over the batch: each pair is a question of its own, so a batch can be cut in pieces.",
+)  # fmt: skip
+
+# ------------------------------------------------------------------------------------ clinic: duplicates in the batch
+
+
+def masked(
+    hide: Callable[[Tensor, Tensor], Tensor] = lambda same, own: same & ~own,
+    with_value: float = -math.inf,
+    ways: Callable[[Tensor, Tensor], Tensor] = lambda one, other: (one + other) / 2,
+) -> Callable[..., Tensor]:
+    """The loss without what fits though the batch does not say so, or with one part changed."""
+
+    def answer(logits: Tensor, scenes: Tensor) -> Tensor:
+        same = scenes[:, None] == scenes
+        own = torch.eye(len(scenes), dtype=torch.bool)
+        table = logits.masked_fill(hide(same, own), with_value)
+        right = torch.arange(len(scenes))
+        return ways(F.cross_entropy(table, right), F.cross_entropy(table.T, right))
+
+    return answer
+
+
+def first_only(logits: Tensor, scenes: Tensor) -> Tensor:
+    """The loss of the batch without later copies of a scene."""
+    kept = [i for i, scene in enumerate(scenes.tolist()) if scene not in scenes[:i].tolist()]
+    return masked()(logits[kept][:, kept], scenes[kept])
+
+
+mended_duplicates = Check(
+    masked(),
+    [
+        (3 * drawn(5, 5, seed=11), torch.tensor([4, 7, 4, 2, 9])),
+        (2 * drawn(8, 8, seed=12), torch.tensor([1, 1, 0, 3, 0, 1, 5, 6])),
+    ],
+    {
+        "nothing is masked": masked(lambda same, own: same & False),
+        "the own pair is masked, too: then no answer is right": masked(lambda same, own: same, with_value=-1e9),
+        "logits are set to 0: softmax gives 0 a share, too; -inf has none": masked(with_value=0.0),
+        "everything but the duplicates is masked": masked(lambda same, own: ~same & ~own),
+        "only the rows are classified": masked(ways=lambda one, other: one),
+        "the two losses are added; their mean is asked": masked(ways=lambda one, other: one + other),
+        "later copies are dropped from the batch: their own pairs still teach something": first_only,
+        "only copies after a scene's first are masked, above the diagonal; below it they are negatives still": masked(
+            lambda same, own: same & ~own & torch.ones_like(same).triu()
+        ),
+    },
+    todo="Return one number, and run this cell again.",
+    right="A scene is no longer pushed away from its own description.",
+)  # fmt: skip
