@@ -130,8 +130,15 @@ def test_the_ladder_is_written_from_its_rows(tmp_path: Path, monkeypatch: pytest
         "diversity",
         "factor",
     )
-    numbers += ("fewer_operations", "faster_operations")
-    about = {"steps": 8, "machine": "a machine", "date": "2026-01-01", "versions": {"torch": "2"}, "reason": None}
+    numbers += ("fewer_operations", "faster_operations", "factor_from_fair")
+    about = {
+        "steps": 8,
+        "machine": "a machine",
+        "date": "2026-01-01",
+        "versions": {"torch": "2"},
+        "reason": None,
+        "quality_of": None,
+    }
     fast = {"rung": "naive", "start": True, "intervals": {"accuracy": [0.1, 0.9]}, **dict.fromkeys(numbers, 1), **about}
     slow = {"rung": "odd", "start": False, "intervals": {}, **dict.fromkeys(numbers), **about, "reason": "It broke."}
     (tmp_path / "results" / "ladder-cpu.json").write_text(json.dumps([fast, slow]), encoding="utf-8")

@@ -133,10 +133,8 @@ def distribution_matching(
     """A loss whose gradient moves `drawn` to where the teacher finds more of its pictures than the student makes.
 
     x: `drawn` with noise at the time t, where v_text, v_null are the teacher's velocities and v_fake that of the student's pictures (all without
-    gradient). The move is (1 - t) times
-        v_text - v_fake                 matching: the difference of two scores, without guidance
-        (g - 1) (v_text - v_null)       guidance
-    over the mean distance of `drawn` from the teacher's own answer. parts: "both", or one of "matching" and "guidance".
+    gradient). The move is the sum of two parts, "matching": v_text - v_fake, the difference of two scores, without guidance; and "guidance":
+    (g - 1) (v_text - v_null); times (1 - t), over the mean distance of `drawn` from the teacher's own answer. parts: "both", or one of the two.
     """
     matching = v_text - v_fake
     guiding = column(guidance - 1, x) * (v_text - v_null)

@@ -48,7 +48,7 @@ Curve = list[tuple[int, float]]  # images seen, share right
 
 
 @dataclass(frozen=True)
-class Rung:
+class Candidate:
     """One change of the start. What is 1.0 multiplies the task's own number."""
 
     name: str
@@ -79,23 +79,23 @@ class Rung:
 
 
 RUNGS = (
-    Rung("start", "AdamW, times logit-normal(-0.8, 1.2), detailed captions, data kept in memory, all in fp32"),
-    Rung("REPA", "a middle block aligned with the course's self-supervised features (Yu et al. 2025)", align=True),
-    Rung("Muon", "orthogonal steps for the matrices of the blocks (Jordan et al. 2024)", optimiser_of=muon),
-    Rung("TREAD", "half of the patches skip the middle blocks (Krause et al. 2025)", route=True),
-    Rung("half the batch", "learning rate / √2 (Malladi et al. 2022)", batch=0.5),
-    Rung("twice the batch", "learning rate x √2 (Malladi et al. 2022)", batch=2.0),
-    Rung("uniform times", "all noise levels equally often (Lipman et al. 2023)", times=uniform),
-    Rung("centred times", "logit-normal(0, 1) (Esser et al. 2024)", times=logit_normal(0.0, 1.0)),
-    Rung(
+    Candidate("start", "AdamW, times logit-normal(-0.8, 1.2), detailed captions, data kept in memory, all in fp32"),
+    Candidate("REPA", "a middle block aligned with the course's self-supervised features (Yu et al. 2025)", align=True),
+    Candidate("Muon", "orthogonal steps for the matrices of the blocks (Jordan et al. 2024)", optimiser_of=muon),
+    Candidate("TREAD", "half of the patches skip the middle blocks (Krause et al. 2025)", route=True),
+    Candidate("half the batch", "learning rate / √2 (Malladi et al. 2022)", batch=0.5),
+    Candidate("twice the batch", "learning rate x √2 (Malladi et al. 2022)", batch=2.0),
+    Candidate("uniform times", "all noise levels equally often (Lipman et al. 2023)", times=uniform),
+    Candidate("centred times", "logit-normal(0, 1) (Esser et al. 2024)", times=logit_normal(0.0, 1.0)),
+    Candidate(
         "short captions", "what a detailed caption says beside the shape is each said in half of them", captions="short"
     ),
-    Rung("weights in bf16", "weights rounded to bf16 after each step, no fp32 copy", optimiser_of=stored_in_bf16),
-    Rung("no average", "the exam reads the weights as they are", ema=0.0),
-    Rung("twice the learning rate", "the control: what a better number would buy", rate=2.0),
-    Rung("compile", "torch.compile of the loss; its own time is on the clock", compile=True),
-    Rung("products in bf16", "torch.autocast", precision="bf16"),
-    Rung("data made in each step", "drawn and encoded when they are needed", fresh=True),
+    Candidate("weights in bf16", "weights rounded to bf16 after each step, no fp32 copy", optimiser_of=stored_in_bf16),
+    Candidate("no average", "the exam reads the weights as they are", ema=0.0),
+    Candidate("twice the learning rate", "the control: what a better number would buy", rate=2.0),
+    Candidate("compile", "torch.compile of the loss; its own time is on the clock", compile=True),
+    Candidate("products in bf16", "torch.autocast", precision="bf16"),
+    Candidate("data made in each step", "drawn and encoded when they are needed", fresh=True),
 )
 LEFT_OUT = {
     "a longer average": "the loop holds the half-life at a tenth of the images seen, and in a short race that is less than the start's own: it would be the same run",
@@ -119,7 +119,7 @@ def images_to(curve: Curve, target: float) -> float | None:
     return None
 
 
-def network_of(course: Course, rung: Rung, seed: int) -> nn.ModuleDict:
+def network_of(course: Course, rung: Candidate, seed: int) -> nn.ModuleDict:
     """What is trained: the generator, and the projector of REPA where there is one."""
     parts = nn.ModuleDict({"dit": course.network(seed)})
     if rung.align:
@@ -127,7 +127,7 @@ def network_of(course: Course, rung: Rung, seed: int) -> nn.ModuleDict:
     return parts
 
 
-def loss_of(course: Course, rung: Rung) -> Callable[[nn.Module, Any], tuple[Tensor, dict[str, Tensor]]]:
+def loss_of(course: Course, rung: Candidate) -> Callable[[nn.Module, Any], tuple[Tensor, dict[str, Tensor]]]:
     """The loss of a rung, for `train`."""
     middle = course.task.depth // 2 - 1
 
@@ -146,7 +146,7 @@ def loss_of(course: Course, rung: Rung) -> Callable[[nn.Module, Any], tuple[Tens
     return loss  # type: ignore[return-value]
 
 
-def batches_of(course: Course, rung: Rung) -> Callable[[int, int, torch.Generator], dict[str, Tensor]]:
+def batches_of(course: Course, rung: Candidate) -> Callable[[int, int, torch.Generator], dict[str, Tensor]]:
     """The batches of a rung, for `train`."""
 
     def batches(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -159,7 +159,7 @@ def batches_of(course: Course, rung: Rung) -> Callable[[int, int, torch.Generato
     return batches
 
 
-def config_of(course: Course, rung: Rung, seed: int, images: int) -> TrainConfig:
+def config_of(course: Course, rung: Candidate, seed: int, images: int) -> TrainConfig:
     """How a rung is trained. The learning rate does not fall, so that nothing depends on when a run would have ended."""
     task = course.task
     return TrainConfig(
@@ -177,7 +177,7 @@ def config_of(course: Course, rung: Rung, seed: int, images: int) -> TrainConfig
     )
 
 
-def run(course: Course, rung: Rung, seed: int) -> dict[str, Any]:
+def run(course: Course, rung: Candidate, seed: int) -> dict[str, Any]:
     """Trains one rung with one seed until its clock stops, or the task's images are used up."""
     curve: Curve = []
     sure: list[float] = []
@@ -209,7 +209,7 @@ def run(course: Course, rung: Rung, seed: int) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------- seconds
 
 
-def prices(course: Course, rungs: Sequence[Rung], rounds: int, images: int) -> dict[str, dict[str, Any]]:
+def prices(course: Course, rungs: Sequence[Candidate], rounds: int, images: int) -> dict[str, dict[str, Any]]:
     """What an image costs in each rung: seconds, and how many times those of the first rung (median over the rounds, and its interval).
 
     Each call trains on so many images by the course's own loop. What a first call takes beyond a later one is its time to compile. A rung
@@ -263,7 +263,7 @@ def factor(
 
 
 def rows_of(
-    rungs: Sequence[Rung], runs: Sequence[Mapping[str, Any]], price: Mapping[str, Mapping[str, Any]]
+    rungs: Sequence[Candidate], runs: Sequence[Mapping[str, Any]], price: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """A row for each rung, those that were not run and those that never reached the target with their reason.
 
