@@ -875,6 +875,15 @@ def test_an_autoencoder_goes_on_from_another_or_from_the_one_inside_a_generator(
     assert "no autoencoder" in one_sentence(*run("train", "autoencoder", *IMAGES, "--init", "no-such"))
 
 
+def test_latents_have_as_many_numbers_as_are_asked_for(run, tmp_path):
+    options = [*IMAGES, "--pictures", "8", "--run", "wide", "--out", tmp_path / "wide"]
+    code, _, err = run("train", "autoencoder", "--channels", "12", *options)
+    assert code == 0, err
+    assert load_autoencoder(str(tmp_path / "wide")).encode(torch.zeros(1, 3, 32, 32)).shape == (1, 12, 8, 8)
+    assert "--channels is 0" in one_sentence(*run("train", "autoencoder", "--channels", "0", *options))
+    assert "beside --init" in one_sentence(*run("train", "autoencoder", "--channels", "8", "--init", "x", *options))
+
+
 def test_an_option_that_is_cut_short_is_none(run, tiny):
     """Else a card would not know `--pa` for `--path`, and would keep what it names."""
     for words in (["--pa", "x"], ["--imag", 9]):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from course_utils import profile
+from course_utils.common import CourseError
 from course_utils.generators.flow import load_autoencoder
-from course_utils.models.autoencoder import Autoencoder, autoencoder_loss
+from course_utils.models.autoencoder import Autoencoder, AutoencoderConfig, autoencoder_loss
 from course_utils.recipes import Recipe, sources
 from course_utils.recipes.store import Store, add_pictures, kept
 from course_utils.training import TrainConfig
@@ -21,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train autoencoder`."""
     add_pictures(parser)
     parser.add_argument(
+        "--channels",
+        type=int,
+        metavar="N",
+        help="numbers of the latents at each place, for a new autoencoder (default: 8)",
+    )
+    parser.add_argument(
         "--init",
         metavar="NAME",
         help="start from this autoencoder, or from the one inside these weights of a generator",
@@ -30,7 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def recipe(args: argparse.Namespace) -> Recipe:
     """The autoencoder of a world."""
     torch.manual_seed(0)
-    model = load_autoencoder(args.init) if args.init else Autoencoder()
+    if args.init and args.channels is not None:
+        raise CourseError("--channels is what a new autoencoder has; leave it out beside --init.")
+    if args.init:
+        model = load_autoencoder(args.init)
+    elif args.channels is None:
+        model = Autoencoder()
+    elif args.channels > 0:
+        model = Autoencoder(AutoencoderConfig(latent_channels=args.channels))
+    else:
+        raise CourseError(f"--channels is {args.channels}; it must be 1 at least.")
     model = model.train().to(memory_format=torch.channels_last)
     world = sources.open_training(args)
     size = sources.size(args)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from course_utils import profile
 from course_utils.common import CourseError
+from course_utils.counters import batch_seed
 from course_utils.generators.base import load
 from course_utils.generators.flow import FlowGenerator
 from course_utils.models.flow_map import FlowMap, FlowMapConfig
@@ -110,11 +111,26 @@ def recipe(args: argparse.Namespace) -> Recipe:
     def spread(n: int, generator: torch.Generator) -> Tensor:
         return low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
 
+    made: dict[int, dict[str, Tensor]] = {}  # the examples of one group of batches, by where it begins
+
     def chords(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """For `reflow`, which needs no pictures: each caption is a path of the teacher, and PATHS examples."""
+        """For `reflow`, which needs no pictures: each caption is a path of the teacher, and PATHS examples.
+
+        A GPU makes the paths of many batches at once, and deals their examples out.
+        """
+        group = n * profile.pick(ci=1, laptop=1, gpu=64)
+        start = position // group * group
+        if start not in made:
+            made.clear()
+            made[start] = examples(start, group, generator.manual_seed(batch_seed(args.seed or 0, start)))
+        return {name: value[position - start :][:n] for name, value in made[start].items()}
+
+    def examples(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         rows = range(position // PATHS, position // PATHS - -n // PATHS)
         said = world.said([row % world.n for row in rows], rows)
-        tokens = teacher.tokenizer.batch(said, longest).to(generator.device)
+        # on a GPU rows of tokens are always equally long, as compiled code wants it
+        width = longest if generator.device.type == "cuda" else 0
+        tokens = teacher.tokenizer.batch(said, longest, width).to(generator.device)
         of = teacher.model.config
         shape = (len(rows), of.channels, of.size, of.size)
         noise = torch.randn(shape, generator=generator, device=generator.device)
@@ -122,7 +138,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
         points = flow_map.path(taught_by(tokens).guided(g), noise, args.teacher_steps, args.steps)
         found = flow_map.reflow(points, PATHS, generator)
         found |= {"guidance": g.repeat(PATHS), "tokens": tokens.repeat(PATHS, 1)}
-        return {name: value[:n] for name, value in found.items()}
+        mixed = torch.randperm(len(g) * PATHS, generator=generator, device=generator.device)[:n]
+        return {name: value[mixed] for name, value in found.items()}
 
     loss = {"reflow": reflow_loss, "dmd": match_loss(args.parts, taught_by)}.get(args.method)
     name = f"{args.teacher}-{args.steps}" if args.method == "reflow" else f"{args.teacher}-{args.method}"

@@ -118,7 +118,9 @@ class Store:
         self.data = torch.cat(data)
         if tokens:
             found = torch.cat(tokens)
-            self.tokens = found[:, : width(found)].to(device)
+            self.tokens = found[:, : -(-width(found) // 8) * 8].to(
+                device
+            )  # whole eights: other captions, the same graph
 
 
 def unpacked(images: Tensor) -> Tensor:
