@@ -21,7 +21,8 @@ from course_utils.common import DATA, CourseError, atomic_path
 from course_utils.measure.intervals import wilson
 
 FOLDERS = {"shapes": DATA / "labels", "emoji_scenes": DATA / "labels-emoji"}  # of each world
-COLUMNS, SIDE = 20, 32  # of the grid of pictures; pixels of a picture
+SIDES = {"shapes": 32, "emoji_scenes": 64}  # pixels of a side of a picture
+COLUMNS = 20  # of the grid of pictures
 ANSWERS, HALVES = ("right", "wrong", "doubtful"), ("choose", "report")
 
 
@@ -43,16 +44,16 @@ def files(world: str) -> tuple[Path, Path]:
 
 
 def load_labels(world: str = "shapes") -> tuple[Tensor, list[Label]]:
-    """The pictures (N, 3, 32, 32) float32 in [0, 1] of a world, and the label of each.
+    """The pictures (N, 3, S, S) float32 in [0, 1] of a world, and the label of each.
 
     Thresholds are chosen on the half "choose", numbers reported on the half "report": the pictures of each source and answer
     go to the two in turns. Raises CourseError if the files are missing or damaged, or a picture is not the one labelled.
     """
-    pictures, answers = files(world)
+    (pictures, answers), side = files(world), SIDES[world]
     try:
         entries = json.loads(answers.read_text(encoding="utf-8"))
-        grid = np.asarray(Image.open(pictures).convert("RGB")).reshape(-1, SIDE, COLUMNS, SIDE, 3)
-        cells = np.ascontiguousarray(grid.swapaxes(1, 2)).reshape(-1, SIDE, SIDE, 3)[: len(entries)]
+        grid = np.asarray(Image.open(pictures).convert("RGB")).reshape(-1, side, COLUMNS, side, 3)
+        cells = np.ascontiguousarray(grid.swapaxes(1, 2)).reshape(-1, side, side, 3)[: len(entries)]
         labels: list[Label] = []
         for number, entry in enumerate(entries):
             if hashlib.sha256(cells[number].tobytes()).hexdigest() != entry["sha256"]:
@@ -68,13 +69,14 @@ def load_labels(world: str = "shapes") -> tuple[Tensor, list[Label]]:
 
 
 def save_pictures(pictures: Tensor, rows: Sequence[tuple[str, str]], old: Sequence[dict[str, Any]], world: str) -> None:
-    """Writes pictures (N, 3, 32, 32) in [0, 1] as a grid, and an entry for each: `old` ones as they are, then captions and sources
+    """Writes pictures (N, 3, S, S) in [0, 1] as a grid, and an entry for each: `old` ones as they are, then captions and sources
     of the others, with an empty answer.
     """
     pixels = (pictures * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    sheet = Image.new("RGB", (SIDE * COLUMNS, SIDE * -(-len(pixels) // COLUMNS)))
+    side = SIDES[world]
+    sheet = Image.new("RGB", (side * COLUMNS, side * -(-len(pixels) // COLUMNS)))
     for i, part in enumerate(pixels):
-        sheet.paste(Image.fromarray(part), (SIDE * (i % COLUMNS), SIDE * (i // COLUMNS)))
+        sheet.paste(Image.fromarray(part), (side * (i % COLUMNS), side * (i // COLUMNS)))
     new = [
         {
             "number": i,

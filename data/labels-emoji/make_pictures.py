@@ -3,8 +3,8 @@
     python data/labels-emoji/make_pictures.py               the first batch; refuses where there is one
     python data/labels-emoji/make_pictures.py flow-emoji    appends 100 pictures by this generator (its name or folder)
 
-All are 32x32, of one large thing of twelve nouns, as the shipped generator draws them. They are shuffled before they are numbered. A picture by a
-generator can differ by a grey level on another machine, so labels go with these pictures alone: labels.json holds the SHA-256 of each.
+All are 64x64, of one, two or three things. They are shuffled before they are numbered. A picture by a generator can differ by a grey level on
+another machine, so labels go with these pictures alone: labels.json holds the SHA-256 of each.
 """
 
 import dataclasses
@@ -18,22 +18,22 @@ from torch import Tensor
 
 from course_utils.generators import load
 from course_utils.generators.flow import load_autoencoder
-from course_utils.measure.labels import SIDE, files, load_labels, save_pictures
+from course_utils.measure.labels import SIDES, files, load_labels, save_pictures
 from course_utils.measure.quality import through
 from course_utils.worlds.emoji_scenes.captions import caption
 from course_utils.worlds.emoji_scenes.render import render
-from course_utils.worlds.emoji_scenes.scenes import BACKGROUNDS, PLACES, SEEDS, SPLITS, TWELVE, Scene, Scenes, scenes
+from course_utils.worlds.emoji_scenes.scenes import BACKGROUNDS, NAMES, SEEDS, Scene, Scenes, scenes
 
-# The generator of the first batch was `flow-emoji` as it was before its last 96,000 pictures.
 WORLD, SHIPPED = "emoji_scenes", "flow-emoji"
-SEED, PART = SEEDS["labels"], SPLITS["train_twelve"][2]
+SEED = SEEDS["labels"]
+COUNTS = {1: 80, 2: 70, 3: 50}  # pictures of so many things in the first batch
 
-Row = tuple[Tensor, str, str]  # picture (3, 32, 32) in [0, 1], caption, source
+Row = tuple[Tensor, str, str]  # picture (3, 64, 64) in [0, 1], caption, source
 
 
-def some(start: int, n: int) -> Scenes:
-    """n scenes of the list `labels`, of the part that the generator has learned; nothing that is held out."""
-    return scenes(SEED, start, n, split="train", part=PART)
+def some(start: int, n: int, things: int | None = None) -> Scenes:
+    """n scenes of the list `labels`, of so many things, or mixed; nothing that is held out."""
+    return scenes(SEED, start, n, things=things, split="train")
 
 
 def rows(source: str, images: Tensor, asked: list[Scene]) -> list[Row]:
@@ -41,32 +41,33 @@ def rows(source: str, images: Tensor, asked: list[Scene]) -> list[Row]:
     return [(image, caption(s, synonyms="plain"), source) for image, s in zip(images, asked, strict=True)]
 
 
-def drawn(source: str, name: str, start: int, n: int) -> list[Row]:
-    """Pictures by a generator at its card's settings."""
-    asked = some(start, n).scenes
+def drawn(source: str, name: str, start: int, counts: dict[int, int]) -> list[Row]:
+    """Pictures by a generator at its card's settings, so many of each number of things."""
+    asked = [s for things, n in counts.items() for s in some(start + 10_000 * things, n, things).scenes]
     return rows(
         source, load(name, "cpu")([caption(s, synonyms="plain") for s in asked], seed=SEED + start).images, asked
     )
 
 
 def changed(scene: Scene, dice: random.Random) -> Scene:
-    """A scene of one thing with another noun, place or background."""
-    name, values = dice.choice([("noun", TWELVE), ("place", PLACES), ("background", BACKGROUNDS)])
-    old = scene.things[0].noun if name == "noun" else getattr(scene, name)
+    """A scene with another noun in place of the first thing's, or another background."""
+    name, values = dice.choice([("noun", NAMES), ("background", BACKGROUNDS)])
+    old = scene.things[0].noun if name == "noun" else scene.background
     new = dice.choice([value for value in values if value != old])
-    if name == "noun":
-        return dataclasses.replace(scene, things=(dataclasses.replace(scene.things[0], noun=new),))
-    return dataclasses.replace(scene, **{name: new})
+    if name == "background":
+        return dataclasses.replace(scene, background=new)
+    return dataclasses.replace(scene, things=(dataclasses.replace(scene.things[0], noun=new), *scene.things[1:]))
 
 
 def first_batch() -> list[Row]:
     """The first 240 pictures, source by source."""
     dice, trip, real, mistold = random.Random(SEED), some(100_000, 20), some(200_000, 10), some(300_000, 10)
+    side = SIDES[WORLD]
     return [
-        *drawn("drawn", SHIPPED, 0, 200),
-        *rows("round trip", through(load_autoencoder(SHIPPED), render(trip, SIDE)), trip.scenes),
-        *rows("real", render(real, SIDE), real.scenes),
-        *rows("real, wrong caption", render(mistold, SIDE), [changed(s, dice) for s in mistold.scenes]),
+        *drawn("drawn", SHIPPED, 0, COUNTS),
+        *rows("round trip", through(load_autoencoder(SHIPPED), render(trip, side)), trip.scenes),
+        *rows("real", render(real, side), real.scenes),
+        *rows("real, wrong caption", render(mistold, side), [changed(s, dice) for s in mistold.scenes]),
     ]
 
 
@@ -76,7 +77,11 @@ def main() -> None:
     old: list[dict] = json.loads(labels.read_text(encoding="utf-8")) if labels.exists() else []
     if bool(old) != (len(sys.argv) == 2):
         sys.exit("The first batch is made without a name where there is none, a further one with a name.")
-    new = drawn(f"drawn by {Path(sys.argv[1]).name}", sys.argv[1], 400_000, 100) if old else first_batch()
+    new = (
+        drawn(f"drawn by {Path(sys.argv[1]).name}", sys.argv[1], 400_000, {1: 40, 2: 35, 3: 25})
+        if old
+        else first_batch()
+    )
     random.Random(SEED + len(old)).shuffle(new)
     images = torch.stack([image for image, _, _ in new]).clamp(0, 1)
     if old:
