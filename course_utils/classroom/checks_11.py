@@ -231,11 +231,11 @@ def loss_of(
     inputs: Callable[[Tensor], Tensor] = lambda t: F.pad(t, (1, 0), value=BEGIN),
     targets: Callable[[Tensor], Tensor] = lambda t: F.pad(t, (0, 1), value=PAD),
     there: Callable[[Tensor, Tensor], Tensor] = lambda read, wanted: read != PAD,
-    mean: Callable[[Tensor, Tensor], Tensor] = lambda nats, there: (nats * there).sum() / there.sum(),
+    mean: Callable[[Tensor, Tensor], Any] = lambda nats, there: (nats * there).sum() / there.sum(),
 ) -> Callable[..., Any]:
     """The loss of a language model, or with one part of it changed."""
 
-    def answer(model: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    def answer(model: Callable[[Tensor], Tensor], tokens: Tensor) -> Any:
         read, wanted = inputs(tokens), targets(tokens)
         nats = F.cross_entropy(model(read).mT, wanted, reduction="none")
         return mean(nats, there(read, wanted))
