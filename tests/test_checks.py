@@ -264,6 +264,7 @@ ALSO_RIGHT = [
     ("recall_at_k", lambda s, k: np.mean([k >= int((row >= row[i]).sum()) for i, row in enumerate(s.numpy())])),
     ("both_ways", lambda a, b, s: -((s * a @ b.T).log_softmax(1) + (s * a @ b.T).log_softmax(0)).diagonal().mean() / 2),
     ("both_ways", lambda a, b, s: (checks_13.symmetric()(a, b, s) + checks_13.symmetric()(b, a, s)) / 2),
+    ("both_ways", lambda a, b, s: checks_13.symmetric()(F.normalize(a), F.normalize(b), s)),
     ("sigmoid_loss", lambda a, b, s, bias: F.binary_cross_entropy_with_logits(s * a @ b.T + bias, torch.eye(len(a)).double(), reduction="sum") / len(a)),
     ("sigmoid_loss", lambda a, b, s, bias: checks_13.pairwise()(b, a, s, bias)),
     ("mended_duplicates", left_out_of_the_sums),

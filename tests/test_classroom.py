@@ -100,6 +100,10 @@ def error(words: str) -> dict:
 PLANTED = {
     "an error": (code("1", error("no")), "code cell 13: an error is stored, ValueError"),
     "no alt text": (code("1", shown(image_png=PIXEL)), "code cell 13: its figure has no alt text"),
+    "placeholder of an alt text": (
+        {**code("1", shown(image_png=PIXEL)), "metadata": {"mystnb": {"image": {"alt": "FIGURE_ALT"}}}},
+        "code cell 13: its figure has no alt text",
+    ),
     "html picture": (code("1", shown(text_html='<img src="x.png">')), "a picture in its HTML has no alt text"),
     "long cell": (code("x = 1\n" * 26), "code cell 13: 26 lines are over 25"),
     "unknown tag": (code("1", tags=["exercize"]), "the tag exercize is not known"),

@@ -17,13 +17,20 @@ Pair = tuple[str, str]
 # ------------------------------------------------------------------------------------------------ exercise 1: merging
 
 
-def merged(parts: Sequence[str], pair: Pair, step: int = 2, most: int = 99, both_ways: bool = False) -> list[str]:
+def merged(
+    parts: Sequence[str],
+    pair: Pair,
+    step: int = 2,
+    most: int = 99,
+    both_ways: bool = False,
+    join: Callable[[tuple[str, ...]], Any] = "".join,
+) -> list[Any]:
     """Parts with this pair of neighbours joined, from left to right; or with a slip."""
     found, i, done = [], 0, 0
     while i < len(parts):
         two = tuple(parts[i : i + 2])
         if done < most and (two == tuple(pair) or (both_ways and two == tuple(pair)[::-1])):
-            found.append("".join(two))
+            found.append(join(two))
             i, done = i + step, done + 1
         else:
             found.append(parts[i])
@@ -60,6 +67,7 @@ merge_pair = Check(
         "the pair is taken out, and what it makes is not put in": lambda p, q: [
             part for part in merged(p, q) if part != "".join(q)
         ],
+        "the pair itself is put in; its two parts become one text": lambda p, q: merged(p, q, join=tuple),
         "the order does not matter to it: (b, a) is another pair than (a, b)": lambda p, q: merged(
             p, q, both_ways=True
         ),
@@ -130,6 +138,12 @@ sampling_loss = Check(
         ),
         "the negatives are averaged: (10.5) has a sum over K": sampling(false=lambda s: -F.logsigmoid(-s).mean(-1)),
         "the whole sign is turned: a loss is what gets smaller": sampling(whole=lambda loss: -loss.mean()),
+        "it is averaged over all 1 + K scores: (10.5) adds them, and only pairs are averaged": lambda c, n, w: (
+            sampling()(c, n, w) / (1 + w.shape[1])
+        ),
+        "the drawn words are compared with the neighbour; (10.5) compares both kinds with the centre": lambda c, n, w: (
+            -F.logsigmoid((n * c).sum(-1)) - F.logsigmoid(-(w * n[:, None]).sum(-1)).sum(-1)
+        ).mean(),
         "it is summed over the batch: take the mean": sampling(whole=lambda loss: loss.sum()),
         "each pair has its own loss: take the mean over them": sampling(whole=lambda loss: loss),
         "the logarithm is missing: minus log σ, not minus σ": sampling(
@@ -193,6 +207,13 @@ best_scores = Check(
             centre=lambda counts: torch.ones(len(counts), 1)
         ),
         "columns are summed for N_c: a centre word is a row": optimum(centre=lambda counts: counts.sum(0)[:, None]),
+        "the row's sum N_c stands beside its columns: keep it as a column, (V, 1)": optimum(
+            centre=lambda counts: counts.sum(1)
+        ),
+        "the power is taken after the sum is divided out, so the chances of the noise do not sum to 1": lambda n, k, a: (
+            optimum(noise=lambda w: w)(n, k, a) + a * n.double().sum().log()
+        ),
+        "rows and columns are exchanged: rows are centre words": lambda n, k, a: optimum()(n, k, a).T,
         "the total stands where the row's sum N_c belongs": optimum(centre=lambda counts: counts.sum()),
         "the weights of the noise are no chances yet: divide them by their sum": optimum(noise=lambda w: w),
         "the logarithm is missing": optimum(read=lambda ratio: ratio),

@@ -33,7 +33,10 @@ def of_rows(log_p: Tensor, there: Tensor) -> Tensor:
 
 def perplexity(mean: Callable[..., Any], power: Callable = torch.exp) -> Callable[..., Any]:
     """Perplexities per token and per character from a mean of -log p over so many of them, or with another step changed."""
-    return lambda p, t, c: (power(mean(p, t, t.sum())), power(mean(p, t, c)))
+    return lambda log_p, there, characters: (
+        power(mean(log_p, there, there.sum())),
+        power(mean(log_p, there, characters)),
+    )
 
 
 def per(p: Tensor, t: Tensor, n: Any) -> Tensor:
@@ -49,12 +52,14 @@ perplexities = Check(
         "the sign is turned: log p is negative, and a perplexity at least 1": perplexity(per, lambda x: (-x).exp()),
         "2 is raised to nats: with the natural logarithm it is exp": perplexity(per, lambda x: 2**x),
         "padding counts among the tokens: divide by there.sum()": lambda p, t, c: (per(p, t, t.numel()).exp(), per(p, t, c).exp()),
+        "padding is summed and counted: take only what is there": lambda p, t, c: ((-p.mean()).exp(), (-p.sum() / c).exp()),
         "padding is summed, too: take only what is there": perplexity(lambda p, t, n: -p.sum() / n),
         "each row has its own perplexity, and their mean is taken: sum over all tokens first, then divide": lambda p, t, c: (of_rows(p, t).mean(), per(p, t, c).exp()),
         "the rows' mean surprises are averaged: long captions have more tokens, and count for more": lambda p, t, c: ((-(p * t).sum(1) / t.sum(1)).mean().exp(), per(p, t, c).exp()),
         "the two are exchanged: per token comes first": lambda p, t, c: perplexity(per)(p, t, c)[::-1],
         "the perplexity per token is divided by the characters of a token; its *logarithm* must be": lambda p, t, c: (per(p, t, t.sum()).exp(), per(p, t, t.sum()).exp() * t.sum() / c),
         "both are per token: the second divides the same sum by the characters": lambda p, t, c: (per(p, t, t.sum()).exp(),) * 2,
+        "exp comes before the mean: the mean surprise first, then exp": lambda p, t, c: ((-p[t]).exp().mean(), (-p[t]).exp().sum() / c),
         "the probabilities are averaged, not their logarithms": lambda p, t, c: (1 / p[t].exp().mean(), per(p, t, c).exp()),
     },
     todo="Return a pair of numbers, and run this cell again.",
@@ -82,6 +87,13 @@ def cut(
     return answer
 
 
+def risen(logits: Tensor, top_p: float) -> Tensor:
+    """The slip that begins with the least likely token."""
+    p, order = logits.softmax(-1).sort(-1)
+    p = p * (p.cumsum(-1) - p < top_p)
+    return torch.zeros_like(p).scatter(-1, order, p / p.sum())
+
+
 nucleus = Check(
     cut(),
     [(2 * some(6), 0.7, 0.8), (3 * some(9, seed=1), 1.6, 0.55), (some(4, seed=2), 1.0, 1.0), (3 * some(5, seed=3), 0.9, 0.2)],
@@ -97,6 +109,9 @@ nucleus = Check(
         "the tail is kept, and the nucleus dropped": cut(keep=lambda p, top: p.cumsum(-1) - p >= top),
         "softmax is taken a second time of what is left, which gives the dropped tokens a chance again": cut(scale=lambda p: p.softmax(-1)),
         "one token too many is kept: what stands *before* a token must be below top_p": cut(keep=lambda p, top: (p.cumsum(-1) - 2 * p < top)),
+        "nothing is cut off: all tokens keep their probabilities": cut(keep=lambda p, top: torch.ones_like(p)),
+        "the least likely come first: sort with descending=True": lambda x, t, top: risen(x / t, top),
+        "the places are read, not written: scatter puts each back, p[order] mixes them again": lambda x, t, top: cut(back=False)(x, t, top)[(x / t).argsort(descending=True)],
         "top_p is taken for a share of the vocabulary; it is a sum of probabilities": cut(keep=lambda p, top: torch.arange(len(p)) < top * len(p)),
     },
     todo="Return the probabilities, one for each token, and run this cell again.",
@@ -147,6 +162,8 @@ rotated = Check(
         "the places are counted from 1; position 0 is not turned at all": turned(at=lambda p: p + 1),
         "sin and cos are exchanged: at angle 0 nothing may move": turned(turn=lambda a, b, c, s: torch.cat([a * s - b * c, a * c + b * s], -1)),
         "both halves are multiplied by the cosine alone: that is no rotation": turned(turn=lambda a, b, c, s: torch.cat([a * c, b * c], -1)),
+        "the turned halves are woven together: number i stays at i, its partner at i + d/2": turned(turn=interleaved),
+        "the halves change places: a stays in front": turned(turn=lambda a, b, c, s: torch.cat([a * s + b * c, a * c - b * s], -1)),
         "the second half uses the first after it was turned: keep the old one": turned(turn=lambda a, b, c, s: torch.cat([a * c - b * s, (a * c - b * s) * s + b * c], -1)),
         "the position's code is added; RoPE turns, it adds nothing": turned(turn=lambda a, b, c, s: torch.cat([a + c, b + s], -1)),
     },
@@ -177,20 +194,21 @@ def causal(
     return answer
 
 
-def matrices(d: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+def matrices(width: int, d: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """W_Q, W_K and W_V, (D, d) each."""
-    return tuple(some(d, d, seed=seed + i) for i in range(3))  # type: ignore[return-value]
+    return tuple(some(width, d, seed=seed + i) for i in range(3))  # type: ignore[return-value]
 
 
 mixed = Check(
     causal(),
-    [(some(2, 4, 3), *matrices(3, 1)), (some(3, 5, 2, seed=4), *matrices(2, 5)), (some(1, 3, 6, seed=8), *matrices(6, 9))],
+    [(some(2, 4, 3), *matrices(3, 2, 1)), (some(3, 5, 2, seed=4), *matrices(2, 5, 5)), (some(1, 3, 6, seed=8), *matrices(6, 6, 9))],
     {
         "the mask is missing: each place sees the future, and training by such a model is cheating": causal(mask=lambda n: torch.ones(n, n).bool()),
         "the mask is upside down: places look at what comes after them": causal(mask=lambda n: torch.ones(n, n).triu().bool()),
         "no place may look at itself, so the first has nowhere to look: let the diagonal in": causal(mask=lambda n: torch.ones(n, n).tril(-1).bool()),
         "the scores are not divided by √d": causal(scale=lambda d: 1.0),
         "the scores are divided by d; it is √d": causal(scale=float),
+        "the scores are divided by √D; queries have d numbers": lambda x, q, k, v: causal(scale=lambda _: math.sqrt(x.shape[-1]))(x, q, k, v),
         "the mask comes after the softmax, so the weights no longer sum to 1: put -inf into the scores before": causal(soften=lambda s, m: s.softmax(-1) * m),
         "masked scores are 0, and exp(0) is 1: they must be -inf": causal(soften=lambda s, m: (s * m).softmax(-1)),
         "softmax runs over the queries: each row, over its keys, must sum to 1": causal(soften=lambda s, m: s.masked_fill(~m, -math.inf).softmax(-2)),
@@ -213,11 +231,11 @@ def loss_of(
     inputs: Callable[[Tensor], Tensor] = lambda t: F.pad(t, (1, 0), value=BEGIN),
     targets: Callable[[Tensor], Tensor] = lambda t: F.pad(t, (0, 1), value=PAD),
     there: Callable[[Tensor, Tensor], Tensor] = lambda read, wanted: read != PAD,
-    mean: Callable[[Tensor, Tensor], Tensor] = lambda nats, there: (nats * there).sum() / there.sum(),
+    mean: Callable[[Tensor, Tensor], Any] = lambda nats, there: (nats * there).sum() / there.sum(),
 ) -> Callable[..., Any]:
     """The loss of a language model, or with one part of it changed."""
 
-    def answer(model: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    def answer(model: Callable[[Tensor], Tensor], tokens: Tensor) -> Any:
         read, wanted = inputs(tokens), targets(tokens)
         nats = F.cross_entropy(model(read).mT, wanted, reduction="none")
         return mean(nats, there(read, wanted))
@@ -227,8 +245,19 @@ def loss_of(
 
 def reader(vocabulary: int, seed: int) -> Callable[[Tensor], Tensor]:
     """A causal model to try a loss with: its logits (B, T, V) depend on the tokens read so far."""
-    table = 2 * some(vocabulary, vocabulary, seed=seed)
+    table = (2 * some(vocabulary, vocabulary, seed=seed)).requires_grad_()
     return lambda tokens: table[tokens].cumsum(1) / torch.arange(1, tokens.shape[1] + 1)[:, None] ** 0.5
+
+
+def with_gradient(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """The loss, or the words "no gradient" where its number has none."""
+
+    def observed(*given: Any) -> Any:
+        value = loss(*given)
+        number = isinstance(value, float | Tensor)
+        return value if not number or getattr(value, "requires_grad", False) else "no gradient"
+
+    return observed
 
 
 ROWS = torch.tensor([[4, 2, 5, 3], [3, 3, 0, 0], [2, 6, 4, 0]])
@@ -248,9 +277,11 @@ shifted_loss = Check(
         "the surprises are summed: take their mean over the tokens": loss_of(mean=lambda n, t: (n * t).sum()),
         "each caption's mean is taken first: then a token of a short caption counts for more": loss_of(mean=lambda n, t: ((n * t).sum(1) / t.sum(1)).mean()),
         "the masked surprises are averaged over all places: divide by the number that count": loss_of(mean=lambda n, t: (n * t).mean()),
+        "no gradient comes through: .item(), .detach() and no_grad cut it off": loss_of(mean=lambda n, t: ((n * t).sum() / t.sum()).item()),
         "the row starts with PAD; the model reads BEGIN first": loss_of(lambda t: F.pad(t, (1, 0), value=PAD), there=lambda r, w: F.pad(r[:, 1:], (1, 0), value=1) != PAD),
     },
     todo="Return one number, the loss, and run this cell again.",
     right="Every token is asked for once, and the end, too; padding never.",
     hint="F.pad(tokens, (1, 0), value=BEGIN) puts BEGIN before each row; cross_entropy wants (B, V, T) and (B, T).",
+    observe=with_gradient,
 )  # fmt: skip

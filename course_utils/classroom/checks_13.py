@@ -100,6 +100,9 @@ def with_gradient(answer: Any) -> Callable[..., Any]:
                 (got,) = torch.autograd.grad(loss.sum(), one, retain_graph=True, allow_unused=True)
             if got is None or not torch.allclose(got, right, 1e-4, 1e-6):
                 what = "none" if got is None else "a wrong one"
+                across = right - (right * one).sum(1, keepdim=True) * one
+                if got is not None and torch.allclose(got, across, 1e-4, 1e-6):
+                    continue  # normalised once more, which leaves vectors of length 1 as they are
                 raise CourseError(
                     f"The number is right, but the loss should have a gradient in {name}, and has {what}: both encoders learn, so "
                     "compute it from tensors, without .item(), float() or .detach()."
@@ -145,13 +148,27 @@ def pairwise(
     return answer
 
 
+def far_out(a: Tensor, b: Tensor, scale: float, bias: float) -> Tensor:
+    """The slip that takes the logarithm of σ."""
+    return -((2 * torch.eye(len(a), dtype=a.dtype) - 1) * (scale * a @ b.T + bias)).sigmoid().log().sum(1).mean()
+
+
 sigmoid_loss = Check(
     pairwise(),
-    [(vectors(4, 6, 7), vectors(4, 6, 8), 10.0, -3.0), (vectors(7, 3, 9), vectors(7, 3, 10), 4.0, 1.5)],
+    [
+        (vectors(4, 6, 7), vectors(4, 6, 8), 10.0, -3.0),
+        (vectors(7, 3, 9), vectors(7, 3, 10), 4.0, 1.5),
+        (vectors(5, 2, 11).float(), vectors(5, 2, 12).float(), 120.0, 10.0),  # σ is 0 in a float
+    ],
     {
         "all B² pairs are averaged: the paper divides by B only": pairwise(over=lambda each: each.mean()),
         "all B² pairs are summed: divide by B": pairwise(over=lambda each: each.sum()),
         "the bias is missing": pairwise(lambda a, b, s, bias: s * a @ b.T),
+        "the bias stands outside of y: it belongs to the logit, which y turns": lambda a, b, s, bias: pairwise(
+            lambda a, b, s, _: s * a @ b.T + bias * (2 * torch.eye(len(a), dtype=a.dtype) - 1)
+        )(a, b, s, bias),
+        "the bias is taken off; it is added": pairwise(lambda a, b, s, bias: s * a @ b.T - bias),
+        "σ underflows far out, and its logarithm is inf: use F.logsigmoid": far_out,
         "the bias is inside the scale": pairwise(lambda a, b, s, bias: s * (a @ b.T + bias)),
         "the scale is missing": pairwise(lambda a, b, s, bias: a @ b.T + bias),
         "the signs are swapped: own pairs are +1, all others -1": pairwise(sign=lambda eye: 1 - 2 * eye),
@@ -189,15 +206,30 @@ def first_only(logits: Tensor, scenes: Tensor) -> Tensor:
     return masked()(logits[kept][:, kept], scenes[kept])
 
 
+def shared(logits: Tensor, scenes: Tensor) -> Tensor:
+    """The loss that asks for all that fit, in equal shares."""
+    wanted = (scenes[:, None] == scenes).to(logits)
+    wanted = wanted / wanted.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, wanted) + F.cross_entropy(logits.T, wanted)) / 2
+
+
 mended_duplicates = Check(
     masked(),
     [
         (3 * drawn(5, 5, seed=11), torch.tensor([4, 7, 4, 2, 9])),
         (2 * drawn(8, 8, seed=12), torch.tensor([1, 1, 0, 3, 0, 1, 5, 6])),
+        (4 * drawn(6, 6, seed=13) - 30, torch.tensor([2, 2, 5, 0, 5, 2])),  # all far below 0
     ],
     {
         "nothing is masked": masked(lambda same, own: same & False),
         "the own pair is masked, too: then no answer is right": masked(lambda same, own: same, with_value=-1e9),
+        "the own pair is masked, too: spare the diagonal": masked(lambda same, own: same),
+        "a large negative number is written where logits may be lower still: take -inf": masked(with_value=-10.0),
+        "copies count as right answers, which share the probability; they should count as none": shared,
+        "only the rows are masked; the columns choose, too": lambda logits, scenes: (
+            masked(ways=lambda one, other: one)(logits, scenes) + F.cross_entropy(logits.T, torch.arange(len(logits)))
+        )
+        / 2,
         "logits are set to 0: softmax gives 0 a share, too; -inf has none": masked(with_value=0.0),
         "everything but the duplicates is masked": masked(lambda same, own: ~same & ~own),
         "only the rows are classified": masked(ways=lambda one, other: one),

@@ -279,7 +279,7 @@ def _cell(cell: Cell) -> Iterator[str]:
         if output["output_type"] == "stream" and output["name"] == "stderr":
             yield "text on stderr is stored: run the lesson again, which tidies it."
         data = output.get("data", {})
-        if _FIGURES & set(data) and not alt and "remove-cell" not in tagged:
+        if _FIGURES & set(data) and (not alt or alt.isupper()) and "remove-cell" not in tagged:
             yield "its figure has no alt text: say what it shows in the metadata, mystnb → image → alt."
         page = text(data.get("text/html", ""))
         if any(not re.search(r"\salt=\"[^\"]+\"", tag) for tag in re.findall(r"<img\b[^>]*>", page)):
