@@ -13,7 +13,7 @@ from PIL import Image
 from course_utils.common import CourseError
 from course_utils.measure import labels as module
 from course_utils.measure.intervals import wilson
-from course_utils.measure.labels import ANSWERS, HALVES, Label, agreement, load_labels
+from course_utils.measure.labels import ANSWERS, HALVES, SIDES, Label, agreement, load_labels
 from course_utils.worlds.captions import canonical, parse
 from course_utils.worlds.emoji_scenes.captions import parse as emoji_parse
 
@@ -45,7 +45,7 @@ def test_pictures_and_labels_fit_together(either):
     world, images, labels = either
     assert (
         len(labels) >= {"shapes": 460, "emoji_scenes": 240}[world]
-        and images.shape == (len(labels), 3, 32, 32)
+        and images.shape == (len(labels), 3, SIDES[world], SIDES[world])
         and images.dtype == torch.float32
     )
     assert images.min() >= 0 and images.max() <= 1 and images.flatten(1).std(1).min() > 0.01, "no empty cell"
@@ -65,11 +65,16 @@ def test_every_caption_says_everything(everything):
         assert len(asked.things) != 2 or asked.relation is not None or len(set(asked.things)) == 1
 
 
-def test_every_caption_of_emoji_scenes_says_everything_of_one_large_thing():
+def test_every_caption_of_emoji_scenes_says_everything():
+    counts: Counter[int] = Counter()
     for label in load_labels("emoji_scenes")[1]:
         asked = emoji_parse(label.caption)
-        assert [thing.size for thing in asked.things] == ["large"] and asked.things[0].noun is not None
-        assert asked.place is not None and asked.background is not None, label.caption
+        n = len(asked.things)
+        assert all(thing.size and thing.noun for thing in asked.things) and asked.background is not None
+        alike = n == 2 and asked.things[0] == asked.things[1]  # "two large boats": no relation is said
+        assert (asked.place is None) == (n != 1) and (asked.relation is None) == (n != 2 or alike), label.caption
+        counts[n] += label.source == "drawn"
+    assert counts == {1: 80, 2: 70, 3: 50}
 
 
 def test_every_answer_is_one_of_three_with_a_reason_unless_right(either):
