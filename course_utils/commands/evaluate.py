@@ -232,7 +232,7 @@ def judge_result(args: argparse.Namespace) -> dict[str, Any]:
         if args.quick:
             return found
         other = measure_reader(judge_b(judge.of.name), sample, sample, test)
-        return {**found, "judge_b": other, "labels": by_eye(judge)}
+        return {**found, "judge_b": other, "labels": by_eye(judge, 20 * sample)}
     test = SEEDS["validation" if args.validation else "test"]
     n, each = (args.prompts, args.prompts) if args.quick else (5_000, 1_000)
     found = {
@@ -244,17 +244,20 @@ def judge_result(args: argparse.Namespace) -> dict[str, Any]:
     return found if args.quick else {**found, "labels": by_eye(judge)}
 
 
-def by_eye(judge: Judge) -> dict[str, Any]:
-    """Both judges against the labelled pictures: those on which nothing was chosen ("report"), and the others ("choose")."""
+def by_eye(judge: Judge, second: int | None = None) -> dict[str, Any]:
+    """Both judges against the labelled pictures: those on which nothing was chosen ("report"), and the others ("choose").
+
+    second: judge B reads the first so many (they lie in a shuffled order), or all.
+    """
     from course_utils.measure.labels import HALVES, agreement, load_labels
 
     images, labels = load_labels(judge.of.name)
-    asked = [judge.of.parse(label.caption) for label in labels]
     found: dict[str, Any] = {}
-    for name, reader in (("judge_a", judge), ("judge_b", judge_b(judge.of.name))):
-        shown = [reading.shows(scene) for reading, scene in zip(reader.read(images), asked, strict=True)]
+    for name, reader, n in (("judge_a", judge, None), ("judge_b", judge_b(judge.of.name), second)):
+        asked = [judge.of.parse(label.caption) for label in labels[:n]]
+        shown = [reading.shows(scene) for reading, scene in zip(reader.read(images[:n]), asked, strict=True)]
         for half in HALVES:
-            rows = [i for i, label in enumerate(labels) if label.half == half]
+            rows = [i for i, label in enumerate(labels[:n]) if label.half == half]
             found.setdefault(name, {})[half] = agreement([shown[i] for i in rows], [labels[i] for i in rows])
     return found
 
