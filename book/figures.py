@@ -1,6 +1,6 @@
 """Makes the pictures that stand in the book beside the lessons.
 
-python book/figures.py                 the README's, from the shipped weights
+python book/figures.py                 the README's two, from the shipped weights
 python book/figures.py my_pictures     that of "Your own pictures", from the folder and the weights of its example
 """
 
@@ -31,16 +31,27 @@ PROMPTS = (
     "a large cyan diamond in the top right corner",
     "a big orange triangle over a checkered background",
 )
+EMOJI = (
+    "a large sunflower in a meadow",
+    "a big rocket at sunset",
+    "a large robot in the city",
+    "a cat under a tree at night",
+    "雪地里，一只大企鹅",
+    "海滩上，一颗大星星",
+    "森林里，一朵大蘑菇",
+    "草地上，一只狗在一个球的右边",
+)
 OWN = ("red heart", "green heart", "grinning face", "cat face", "blue book", "pizza", "red book", "green cat face")
 
 
 def first_pictures() -> None:
-    """One picture for each prompt, the first seed, none chosen."""
-    with watch_loaded() as weights:
-        drawn = load("flow-shapes")(PROMPTS, seed=0)
-    title = "Drawn by the text-to-image model that ships with the course, first seed, none chosen"
-    sheet = show.grid(drawn.images, PROMPTS, columns=4, title=title)
-    save(sheet, "first_pictures.png", measured("python book/figures.py", weights))
+    """One picture for each prompt, the first seed, none chosen: by each of the generators that ship."""
+    for name, prompts, file in (("flow-shapes", PROMPTS, "first_pictures"), ("flow-emoji", EMOJI, "emoji_pictures")):
+        with watch_loaded() as weights:
+            drawn = load(name)(prompts, seed=0)
+        title = f"Drawn by `{name}`, which ships with the course: first seed, none chosen"
+        sheet = show.grid(drawn.images, prompts, columns=4, title=title)
+        save(sheet, f"{file}.png", measured("python book/figures.py", weights))
 
 
 def own_pictures(folder: str) -> None:

@@ -22,6 +22,7 @@ SHIPPED = {
     "judge": 2.0,
     "features": 1.0,
     "flow-shapes": 10.0,
+    "flow-emoji": 5.0,
     "clip-shapes": 1.5,
 }  # and the most MiB that each may take
 

@@ -12,6 +12,7 @@ from course_utils.common import CourseError, typed_path
 EXAMPLES = """examples:
   python -m course_utils draw "a small red circle above a large blue square" --out circle.png
   python -m course_utils draw "一个红色的小圆在蓝色大方块的上面" --seed 3 --n 4 --out circles.png
+  python -m course_utils draw --model flow-emoji "a cat under a tree at night" --out cat.png
 """
 
 
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--name",
         dest="name",
         default="flow-shapes",
-        help="weights: a shipped name or a folder (default: %(default)s)",
+        help="weights: flow-shapes, flow-emoji, or a folder (default: %(default)s)",
     )
     parser.add_argument("--n", type=int, default=1, help="pictures for each prompt")
     parser.add_argument("--steps", type=int, help="steps of the sampler (default: the card's)")
