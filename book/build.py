@@ -358,10 +358,11 @@ def ladder_table(pictures: Path) -> str:
         rows = json.loads(path.read_text(encoding="utf-8"))
         first = rows[0]
         show.ladder(rows).savefig(pictures / f"ladder-{device}.png", dpi=110)
-        show.frontier(rows).savefig(pictures / f"frontier-{device}.png", dpi=110)
+        if any(row["accuracy"] is not None for row in rows):  # there was time for the quality
+            show.frontier(rows).savefig(pictures / f"frontier-{device}.png", dpi=110)
+            text += f"```{{image}} results/frontier-{device}.png\n:alt: {FRONTIER}\n```\n\n"
         text += (
             f"```{{image}} results/ladder-{device}.png\n:alt: Milliseconds for a picture, and caption accuracy, on each rung of the table below.\n```\n\n"
-            f"```{{image}} results/frontier-{device}.png\n:alt: {FRONTIER}\n```\n\n"
             f"{markdown(rows)}\n\nMeasured on {first['date']}: {first['machine']}, torch {first['versions']['torch']}.\n\n"
         )
     return text or "It has not been measured yet: `make bench`.\n"
