@@ -339,6 +339,12 @@ def eye_table() -> str:
     return text
 
 
+FRONTIER = (
+    "Caption accuracy and fidelity, with their intervals, against milliseconds for a picture on a logarithmic axis; "
+    "of rungs that draw the same pictures the fastest, and both starts."
+)
+
+
 def ladder_table(pictures: Path) -> str:
     """The speed ladder as a figure, written into this folder, and as a table; where and when it was measured."""
     from course_utils import show
@@ -352,6 +358,9 @@ def ladder_table(pictures: Path) -> str:
         rows = json.loads(path.read_text(encoding="utf-8"))
         first = rows[0]
         show.ladder(rows).savefig(pictures / f"ladder-{device}.png", dpi=110)
+        if any(row["accuracy"] is not None for row in rows):  # there was time for the quality
+            show.frontier(rows).savefig(pictures / f"frontier-{device}.png", dpi=110)
+            text += f"```{{image}} results/frontier-{device}.png\n:alt: {FRONTIER}\n```\n\n"
         text += (
             f"```{{image}} results/ladder-{device}.png\n:alt: Milliseconds for a picture, and caption accuracy, on each rung of the table below.\n```\n\n"
             f"{markdown(rows)}\n\nMeasured on {first['date']}: {first['machine']}, torch {first['versions']['torch']}.\n\n"

@@ -1,6 +1,7 @@
 """Makes the pictures that stand in the book beside the lessons.
 
 python book/figures.py                 the README's two, from the shipped weights
+python book/figures.py frontier        time against quality, from the stored speed ladder
 python book/figures.py my_pictures     that of "Your own pictures", from the folder and the weights of its example
 """
 
@@ -54,6 +55,14 @@ def first_pictures() -> None:
         save(sheet, f"{file}.png", measured("python book/figures.py", weights))
 
 
+def frontier() -> None:
+    """The rungs of the speed ladder: milliseconds against accuracy and fidelity."""
+    rows = RESULTS / "ladder-cpu.json"
+    sheet = show.frontier(json.loads(rows.read_text(encoding="utf-8")))
+    weights = json.loads(rows.read_text(encoding="utf-8"))[0]["measured"]["weights"]
+    save(sheet, "frontier.png", measured("python book/figures.py frontier", weights, rows))
+
+
 def own_pictures(folder: str) -> None:
     """For each of some captions the folder's own picture, where it has one, and two that were drawn."""
     mine = world("folder", "all", path=folder, size=32)
@@ -75,7 +84,9 @@ def save(sheet: Any, name: str, made: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if sys.argv[1:] == ["frontier"]:
+        frontier()
+    elif len(sys.argv) > 1:
         own_pictures(sys.argv[1])
     else:
         first_pictures()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small import dit, features_weights, flow_weights, judge_weights
+from small import awake, dit, features_weights, flow_weights, judge_weights
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -29,6 +31,7 @@ from course_utils.measure.costs import Costs, Traffic, count, operations_by_laye
 from course_utils.measure.fidelity import Features
 from course_utils.measure.judge import Judge
 from course_utils.measure.timing import interleaved, milliseconds, ratio, spread
+from course_utils.models.flow_map import FlowMap, FlowMapConfig
 from course_utils.models.layers import Attention
 from course_utils.speed import ladder as ladder_file
 from course_utils.speed.kept import Kept
@@ -43,8 +46,9 @@ from course_utils.speed.ladder import (
     prepare_all,
 )
 from course_utils.speed.quality import Readers, asked_of, fewest_steps
-from course_utils.speed.rungs import CHANGES, FUSED, Replayed, Rung, flow_ladder, guidance_interval, threads
+from course_utils.speed.rungs import CHANGES, FUSED, Replayed, Rung, change, flow_ladder, guidance_interval, threads
 from course_utils.speed.table import markdown
+from course_utils.weights import save_weights
 
 MACHINE: dict[str, Any] = {"gemm": {"fp32": 1e10, "bf16": 1e10}, "bandwidth": 1e9, "overhead": 1e-6, "size": 8}
 MACHINE["all threads"] = dict(MACHINE)
@@ -439,6 +443,16 @@ def test_table_and_figure_come_from_the_rows(rows: list[dict[str, Any]]) -> None
     assert [row["quality_of"] or row["rung"] for row in praised] == [fair["quality_of"] or fair["rung"]]
     with pytest.raises(CourseError, match="No rung"):
         show.ladder([row for row in rows if row["reason"]])
+    frontier = show.frontier(rows)
+    legend = [text.get_text() for text in frontier.legends[0].get_texts()]
+    assert {"naive start, 4", "fair start, 2", "guidance interval, 2"} <= set(legend)
+    pictures = [row["quality_of"] or row["rung"] for row in rows if f"{row['rung']}, {row['steps']}" in legend]
+    assert set(pictures) == {row["quality_of"] or row["rung"] for row in rows if row["accuracy"] is not None}
+    for axes, name in zip(frontier.axes, ("accuracy", "fidelity"), strict=True):
+        shown = {round(float(line.get_ydata()[0]), 6) for line in axes.lines if len(line.get_ydata()) == 1}
+        assert shown <= {round(row[name], 6) for row in rows if row[name] is not None}
+    with pytest.raises(CourseError, match="a time and an accuracy"):
+        show.frontier([{**row, "accuracy": None} for row in rows])
 
 
 def test_the_roofline_shows_every_point() -> None:
@@ -466,10 +480,13 @@ class Scripted:
 
 
 def test_the_fair_start_is_the_last_before_the_first_that_is_worse() -> None:
-    shares = {25: 0.5, 16: 0.5, 12: 0.49, 8: 0.45, 6: 0.5, 4: 0.3, 3: 0, 2: 0, 1: 0}
+    shares = {50: 0.5, 25: 0.5, 16: 0.5, 12: 0.49, 8: 0.45, 6: 0.5, 4: 0.3, 3: 0, 2: 0, 1: 0}
     one = Scripted(shares)
     steps, tried = fewest_steps(one, one, 102)  # type: ignore[arg-type]
-    assert steps == 12 and list(tried) == [25, 16, 12, 8]
+    assert steps == 12 and list(tried) == [50, 25, 16, 12, 8]
+    two_fewer = Scripted({**shares, 25: 49 / 102, 16: 48 / 102})  # of 102 prompts a point is two, rounded up
+    assert fewest_steps(two_fewer, two_fewer, 102)[0] == 25  # type: ignore[arg-type]
+    assert fewest_steps(Scripted({**shares, 25: 0.2}), Scripted(shares), 102)[0] == 50  # type: ignore[arg-type]
     nothing = Scripted({**shares, 16: 0.2})
     assert fewest_steps(nothing, nothing, 102)[0] == 25  # type: ignore[arg-type]
 
@@ -509,24 +526,74 @@ def home_of_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return flow_weights(tmp_path / "tiny")
 
 
+def student_weights(teacher: Path, folder: Path) -> Path:
+    """A student of two jumps that has learned something, beside its teacher."""
+    one = load(teacher, "cpu")
+    config = FlowMapConfig(str(teacher), one.card["sha256"], rank=2)  # type: ignore[attr-defined]
+    learned = awake(FlowMap(config, one.model)).trained()  # type: ignore[attr-defined]
+    card = {"kind": "flow-map", "config": dataclasses.asdict(config), "taught": [2]}
+    return save_weights(folder, {"flow-map": learned}, {**card, "sampler": {"steps": 2, "guidance": 2.0}})
+
+
+def test_a_student_has_a_rung_its_control_and_one_together(tmp_path: Path) -> None:
+    teacher = flow_weights(tmp_path / "tiny")
+    pupil = student_weights(teacher, tmp_path / "pupil")
+    alone, control, together = flow_ladder(3, students=[str(pupil)])[-3:]
+    assert (alone.name, alone.steps, control.control) == ("student pupil", 2, "student pupil")
+    assert together.equals == "student pupil" and "compile" in together.changes
+    found = prepare_all(load(teacher, "cpu"), [alone, control, together])
+    assert [one.reason for one in found] == [None] * 3
+    assert [one.evaluations for one in found] == [2, 2, 2]  # two jumps cost one guided step
+
+
+def test_a_rung_takes_no_student_of_others(tmp_path: Path) -> None:
+    teacher = flow_weights(tmp_path / "tiny")
+    pupil = student_weights(teacher, tmp_path / "pupil")
+    other = load(teacher, "cpu")
+    assert change(f"student: {pupil}")(other)(PROMPTS).evaluations == 2
+    other.card = {**other.card, "sha256": "another"}
+    with pytest.raises(CourseError, match="is no student of this generator"):
+        change(f"student: {pupil}")(other)
+    with pytest.raises(CourseError, match="is no student of this generator"):
+        change(f"student: {teacher}")(other)
+
+
 def test_bench_writes_rows_and_ceilings(home_of_tiny: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(bench, "limits", lambda *_: MACHINE)
     monkeypatch.setattr(ladder_file, "BATCHES", {"cpu": (1, 2)})
     monkeypatch.setattr("course_utils.speed.quality.STEPS", (1, 2))
 
-    def small(fair: int, device: str) -> list[Rung]:
-        rungs = flow_ladder(fair, device, naive=3)
+    def small(fair: int, device: str, students: Sequence[str] = ()) -> list[Rung]:
+        rungs = flow_ladder(fair, device, naive=3, students=students)
         return [rung for rung in rungs if not any("compile" in name for name in rung.changes)]
 
     monkeypatch.setattr("course_utils.speed.rungs.LADDERS", {"flow": small})
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    looked: list[str] = []
+    look = ladder_file.look
+    monkeypatch.setattr(
+        ladder_file, "look", lambda draw, *rest: looked.append(draw.__self__.rung.name) or look(draw, *rest)
+    )
+    student = str(student_weights(home_of_tiny, tmp_path / "pupil"))
     words = ["bench", str(home_of_tiny), "--prompts", "6", "--sample", "1", "--rounds", "1", "--device", "cpu"]
-    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    words += ["--students", student, "--out", str(tmp_path / "out")]
+    assert main([*words, "--untimed", "--minutes", "1e-9"]) == 0 and not looked
+    assert main([*words, "--untimed"]) == 0 and not (tmp_path / "out").exists()
+    alone = ["naive start", "fewer steps", "guidance interval", "control: fewer steps", "student pupil"]
+    assert set(alone) < set(looked) and len(set(looked)) == len(looked) and "fair start" not in looked
+    capsys.readouterr()
+    assert main(words) == 0 and len(set(looked)) == len(looked)  # what an untimed run has seen is not looked at again
     assert "| **fair start** |" in capsys.readouterr().out
     rows = json.loads((tmp_path / "out" / "ladder-cpu.json").read_text())
     about = json.loads((tmp_path / "out" / "ceilings-cpu.json").read_text())
     assert all(row["machine"] and row["versions"]["torch"] and row["date"] for row in [*rows, about])
     assert rows[0]["pictures_b"] == 1 and rows[0]["pictures"] == 6
-    assert set(rows[0]["measured"]["weights"]) == {"tiny", "judge", "features"}
+    by_name = {row["rung"]: row for row in rows}
+    jumps, control = by_name["student pupil"], by_name["control of student pupil: fewer steps"]
+    assert (jumps["steps"], jumps["evaluations"], control["evaluations"]) == (2, 2, 2) and jumps["accuracy"] is not None
+    seen = len(looked)
+    assert main([*words, "--untimed", "--restart"]) == 0 and len(looked) > seen
+    assert set(rows[0]["measured"]["weights"]) == {"tiny", "pupil", "judge", "features"}
     assert "--out" not in rows[0]["measured"]["command"]
 
 
@@ -554,14 +621,19 @@ def test_a_ladder_goes_on_where_it_was_and_looks_at_equal_pictures_once(generato
     )
     given = (generator, flow_ladder(1, naive=2)[:4], MACHINE, "flow")
     more = {"batches": (1, 2), "rounds": 1, "readers": readers, "asked": asked}
-    rows = climb(*given, **more, kept=Kept(tmp_path / "kept.pt", 1))
+    there = lambda: {"kept": Kept(tmp_path / "times.pt", 1), "looked": Kept(tmp_path / "quality.pt", 1)}  # noqa: E731
+    rows = climb(*given, **more, **there())
     assert looked == ["naive start", "fewer steps"]  # the others draw the pictures of the second
     by_name = {row["rung"]: row for row in rows}
     assert by_name["fair start"]["quality_of"] == by_name["+ fused attention"]["quality_of"] == "fewer steps"
     assert by_name["fair start"]["accuracy"] == by_name["fewer steps"]["accuracy"] is not None
     assert by_name["fewer steps"]["quality_of"] is None
-    again = climb(*given, **more, kept=Kept(tmp_path / "kept.pt", 1))
+    again = climb(*given, **more, **there())
     assert again == rows and len(looked) == 2
+    (tmp_path / "times.pt").unlink()  # the times are taken anew, the quality is not looked at again
+    again = climb(*given, **more, **there())
+    assert [row["accuracy"] for row in again] == [row["accuracy"] for row in rows] and len(looked) == 2
+    assert [row["ms_batch1"] for row in again] != [row["ms_batch1"] for row in rows]
 
 
 def test_the_fused_kernel_is_the_plain_one_forward_and_backward() -> None:

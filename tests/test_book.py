@@ -139,12 +139,22 @@ def test_the_ladder_is_written_from_its_rows(tmp_path: Path, monkeypatch: pytest
         "reason": None,
         "quality_of": None,
     }
-    fast = {"rung": "naive", "start": True, "intervals": {"accuracy": [0.1, 0.9]}, **dict.fromkeys(numbers, 1), **about}
+    fast = {
+        "rung": "naive",
+        "start": True,
+        "intervals": {"accuracy": [0.1, 0.9], "fidelity": [0.5, 2]},
+        **dict.fromkeys(numbers, 1),
+        **about,
+    }
     slow = {"rung": "odd", "start": False, "intervals": {}, **dict.fromkeys(numbers), **about, "reason": "It broke."}
     (tmp_path / "results" / "ladder-cpu.json").write_text(json.dumps([fast, slow]), encoding="utf-8")
     text = build.ladder_table(tmp_path / "results")
     assert "| **naive** | 8 |" in text and "100.0 [10.0, 90.0]" in text and "- odd: It broke." in text
     assert "2026-01-01: a machine, torch 2" in text and (tmp_path / "results" / "ladder-cpu.png").is_file()
+    assert "results/frontier-cpu.png" in text and (tmp_path / "results" / "frontier-cpu.png").is_file()
+    unread = {**fast, "accuracy": None, "fidelity": None, "intervals": {}}  # the time was over before the quality
+    (tmp_path / "results" / "ladder-cpu.json").write_text(json.dumps([unread]), encoding="utf-8")
+    assert "frontier" not in build.ladder_table(tmp_path / "results")
 
 
 def test_the_second_ladder_is_written_from_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

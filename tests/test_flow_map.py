@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from course_utils.__main__ import main
 from course_utils.common import CourseError
-from course_utils.generators import load
+from course_utils.generators import load, solvers
 from course_utils.generators.flow import guided
 from course_utils.generators.flow_map import sample
 from course_utils.models.flow_map import FlowMap, FlowMapConfig
@@ -54,6 +54,19 @@ def test_the_exact_map_is_that_of_the_paths() -> None:
     end = flow_map.path(BLOB.velocity, x, 4000, 4)
     assert torch.allclose(sample(exact, x, torch.tensor([0.0, 1.0])), end[-1], atol=2e-3)
     assert torch.allclose(sample(exact, x, torch.tensor([0.0, 0.3, 1.0])), sample(exact, x, torch.tensor([0.0, 1.0])))
+
+
+def test_a_path_is_where_its_solver_goes() -> None:
+    """Piece by piece the points of the solver alone, whatever it remembers from step to step."""
+    x = torch.randn(20, 2, dtype=torch.float64)
+    for solve in (solvers.euler, solvers.adams, solvers.dpm):
+        points = flow_map.path(BLOB.velocity, x, 12, 4, solve)
+        assert points.shape == (5, 20, 2) and torch.equal(points[0], x)
+        assert torch.equal(points[-1], solve(BLOB.velocity, x, 12))
+    by_hand = x
+    for k in range(3):
+        by_hand = by_hand + BLOB.velocity(by_hand, torch.full((20,), k / 12, dtype=torch.float64)) / 12
+    assert torch.allclose(flow_map.path(BLOB.velocity, x, 12, 4)[1], by_hand, atol=1e-12)
 
 
 def test_the_exact_map_is_what_every_target_asks_for(places) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from course_utils.classroom.checks import Check
 
@@ -148,6 +149,11 @@ def in_blocks(
     highest: bool = True,
     root: Callable[[int], float] = math.sqrt,
     rest: bool = True,
+    divide: bool = True,
+    of_value: bool = False,
+    own: bool = True,
+    so_far: bool = True,
+    turn: float = 1.0,
 ) -> Callable[..., Tensor]:
     """The answer of exercise 3, or with one part of it changed."""
 
@@ -156,16 +162,49 @@ def in_blocks(
         weight, out = torch.zeros(len(q), 1), torch.zeros(len(q), y.shape[1])
         last = len(k) if rest else len(k) // size * size
         for start in range(0, last, size):
-            a = q @ k[start : start + size].T / root(q.shape[1])
-            new = torch.maximum(m, a.amax(1, keepdim=True)) if highest else m
-            old = torch.exp(m - new)
+            a = q @ k[start : start + size].T / root((y if of_value else q).shape[1])
+            largest = a.amax(1, keepdim=True) if own else a.max()
+            new = (torch.maximum(m, largest) if so_far else largest) if highest else m
+            old = torch.exp(turn * (m - new))
             p = torch.exp(a - new)
             weight = (old if total else 1.0) * weight + p.sum(1, keepdim=True)
             out = (old if rescale else 1.0) * out + p @ y[start : start + size]
             m = new
-        return out / weight
+        return out / weight if divide else out
 
     return answer
+
+
+def whole_table(q: Tensor, k: Tensor, y: Tensor, size: int) -> Tensor:
+    """The slip that makes the table which the exercise is to spare."""
+    return (q @ k.T / math.sqrt(q.shape[1])).softmax(1) @ y
+
+
+class Largest(TorchDispatchMode):
+    """Remembers how many numbers the largest tensor has that is computed while it lasts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor) and out._base is None and not any(out is one for one in args):
+            self.numbers = max(self.numbers, out.numel())
+        return out
+
+
+def sparing(answer: Any) -> Callable[..., Any]:
+    """For `observe`: what the function gives, and whether something as large as the table of scores was made on the way."""
+
+    def tried(q: Tensor, k: Tensor, y: Tensor, size: int) -> Any:
+        with Largest() as largest:
+            found = answer(q, k, y, size)
+        table = len(q) * len(k)
+        seen = largest.numbers >= table > max(k.numel(), y.numel())  # else copies of what is given are as large
+        return (found, seen) if isinstance(found, Tensor) else found
+
+    return tried
 
 
 def mean_of_blocks(q: Tensor, k: Tensor, y: Tensor, size: int) -> Tensor:
@@ -180,9 +219,21 @@ blockwise = Check(
     [
         (random(3, 4), random(7, 4, seed=1), random(7, 5, seed=2), 3),
         (random(2, 6, seed=3, scale=30.0), random(5, 6, seed=4, scale=30.0), random(5, 2, seed=5), 2),
-        (random(4, 3, seed=6), random(6, 3, seed=7), random(6, 3, seed=8), 4),
+        (random(12, 3, seed=6), random(64, 3, seed=7), random(64, 2, seed=8), 4),
+        (
+            5 + random(3, 4, seed=9) / 10,
+            15 + random(7, 4, seed=10) / 10,
+            random(7, 3, seed=11),
+            3,
+        ),  # all scores near 150
     ],
     {
+        "the whole table of scores is made: walk `size` keys at a time": whole_table,
+        "o is not divided by l at the end": in_blocks(divide=False),
+        "d is the length of a query, not of a value": in_blocks(of_value=True),
+        "m' is the largest of this block; it is the largest so far": in_blocks(so_far=False),
+        "m is one number for all queries; each has its own": in_blocks(own=False),
+        "the factor is e^(m - m'), not e^(m' - m)": in_blocks(turn=-1.0),
         "the output so far is not rescaled when a larger score comes": in_blocks(rescale=False),
         "the sum of the weights so far is not rescaled when a larger score comes": in_blocks(total=False),
         "neither the output nor the sum so far is rescaled when a larger score comes": in_blocks(
@@ -195,7 +246,8 @@ blockwise = Check(
         "each block has a softmax of its own: the sum must go over all blocks": mean_of_blocks,
     },
     todo="Return a tensor, and run this cell again.",
-    right="It survives scores in the hundreds, too.",
+    right="It survives scores in the hundreds, too, and never holds their table.",
+    observe=sparing,
 )
 
 
@@ -305,6 +357,9 @@ master_weights = Check(
     ],
     {
         "the weights are stored in bf16: small updates vanish": descent(stored=torch.bfloat16),
+        "each step starts from weights in bf16, whatever is returned at the end: small updates have vanished": descent(
+            stored=torch.bfloat16, given_back=torch.float32
+        ),
         "gradients are computed in fp32, and nothing is gained: give `gradient` a copy in bf16": descent(
             computed=torch.float32
         ),
@@ -315,6 +370,7 @@ master_weights = Check(
     todo="Return the weights, and run this cell again.",
     right="The sum is kept in fp32, and the gradient works in bf16.",
     observe=watched,
+    rtol=2e-3,  # rate * gradient may be in bf16, too: that is off by a small part of a small part, the slips by tenths
 )
 
 
@@ -341,7 +397,7 @@ def compilations(answer: Any) -> Callable[..., Any]:
         compiler.times = 0
         compiler.shapes.clear()
         found = answer(compiler, *given)
-        if not isinstance(found, list) or not all(isinstance(one, Tensor) for one in found):
+        if not isinstance(found, list | tuple) or not all(isinstance(one, Tensor) for one in found):
             return found
         return torch.cat(found), [len(one) for one in found], len(compiler.shapes)
 
@@ -386,7 +442,11 @@ compiled_once = Check(
     todo="Return a list of tensors, and run this cell again.",
     right="One program, whatever comes.",
     otherwise=lambda got: (
-        f"{got[2]} programs were compiled, where one is enough." if isinstance(got, tuple) else "Return a list."
+        "Return a list."
+        if not isinstance(got, tuple)
+        else "One program, but the pictures are others: does a batch get back the rows that it gave?"
+        if got[2] == 1
+        else f"{got[2]} programs were compiled, where one is enough."
     ),
     observe=compilations,
 )

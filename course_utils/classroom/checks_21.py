@@ -24,7 +24,7 @@ def counted(
 
 passes = Check(
     counted(),
-    [(8, 0.25, 0.75), (5, 0.0, 0.5), (12, 0.5, 2.0)],
+    [(8, 0.25, 0.75), (7, 0.0, 0.3), (12, 0.5, 2.0)],
     {
         "guided steps cost one pass: with and without words are two": counted(guided=1),
         "steps outside of the interval cost nothing: there the model runs with the words": counted(other=0),
@@ -39,6 +39,10 @@ passes = Check(
             when=lambda k, steps: (k + 1) / steps
         ),
         "guidance is outside of the interval and none inside": counted(guided=1, other=2),
+        "the times are k / (N - 1): N steps begin at k / N": counted(when=lambda k, steps: k / (steps - 1)),
+        "the guided steps are counted from the length of the interval: count the steps that begin in it": (
+            lambda steps, low, high: steps + int((high - low) * steps)
+        ),
     },
     todo="Return a whole number, and run this cell again.",
     rtol=1e-9,
@@ -93,6 +97,11 @@ dpm_step = Check(
         "the data of this step and the one before are exchanged": continued(swap=True),
         "λ is log t alone; the noise gets less, too": continued(clock=math.log),
         "the step is t - s; on the way to the data it is (t - s) / (1 - s)": continued(weight=lambda s, t: t - s),
+        "the step is divided by 1 - t; what is left of the way at its beginning is 1 - s": continued(
+            weight=lambda s, t: (t - s) / (1 - t)
+        ),
+        "this is D-bar; go the share (t - s) / (1 - s) of the way to it": continued(weight=lambda s, t: 1.0),
+        "the difference of the data has the wrong sign: it goes on from `before` to `data`": continued(half=-2.0),
     },
     todo="Return a tensor, and run this cell again.",
 )
@@ -114,16 +123,18 @@ def halves(
     mean: float = 2.0,
     whole: bool = False,
     again: bool = False,
+    untimed: bool = False,
+    place_alone: bool = False,
 ) -> Callable[..., Tensor]:
     """The answer of exercise 3, or with one part of it changed."""
 
     def answer(u: Any, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
         m = middle(s, t)
         first = u(x, s, m)
-        way = (t - s if whole else m - s)[:, None]
+        way = 1.0 if untimed else (t - s if whole else m - s)[:, None]
         place = x + way * first if move else x
         second = u(place, s, m) if again else u(place, m, t)
-        return (first + second) / mean
+        return place + (t - m)[:, None] * second if place_alone else (first + second) / mean
 
     return answer
 
@@ -143,22 +154,31 @@ shortcut_target = Check(
         "the second jump is asked from s to the middle again; it goes from the middle to t": halves(again=True),
         "the middle is (t - s) / 2, which is a length, not a time": halves(lambda s, t: (t - s) / 2),
         "this is one jump, u(x, s, t)": lambda u, x, s, t: u(x, s, t),
+        "x_m is x_s plus half the way times u: the time is missing": halves(untimed=True),
+        "this is where the jumps land; the target is the velocity, (x_t - x_s) / (t - s)": halves(place_alone=True),
     },
     todo="Return a tensor (B, 2), and run this cell again.",
 )
 
 
 def sloped(
-    sign: float = 1.0, both: bool = True, along: bool = True, way: bool = True, fixed: bool = True, half: float = 2.0
+    sign: float = 1.0,
+    both: bool = True,
+    along: bool = True,
+    way: bool = True,
+    fixed: bool = True,
+    half: float = 2.0,
+    own: bool = False,
+    when_late: bool = False,
 ) -> Callable[..., Tensor]:
     """The answer of exercise 4, or with one part of it changed."""
 
-    def answer(u: Any, v: Any, x: Tensor, s: Tensor, t: Tensor, h: float) -> Tensor:
-        velocity = v(x, s)
-        move = h * velocity if along else 0
-        ends = (t, t) if fixed else (t + h, t - h)
-        low = u(x - move, s - h, ends[1]) if both else u(x, s, t)
-        slope = (u(x + move, s + h, ends[0]) - low) / (half * h)
+    def answer(u: Any, v: Any, x: Tensor, s: Tensor, t: Tensor, eta: float) -> Tensor:
+        velocity = v(x, t if when_late else s)
+        move = eta * (u(x, s, t) if own else velocity) if along else 0
+        ends = (t, t) if fixed else (t + eta, t - eta)
+        low = u(x - move, s - eta, ends[1]) if both else u(x, s, t)
+        slope = (u(x + move, s + eta, ends[0]) - low) / (half * eta)
         return velocity + sign * ((t - s)[:, None] if way else 1) * slope
 
     return answer
@@ -188,9 +208,14 @@ mean_flow_target = Check(
         "x stands still while s moves; it goes along with the velocity": sloped(along=False),
         "the derivative is not multiplied by t - s": sloped(way=False),
         "t moves with s; it is held": sloped(fixed=False),
-        "the difference spans 2h and is divided by h": sloped(half=1.0),
-        "the difference is one-sided and still divided by 2h": sloped(both=False),
-        "this is the velocity alone, the target at s = t": lambda u, v, x, s, t, h: v(x, s),
+        "the difference spans 2η and is divided by η": sloped(half=1.0),
+        "the difference is one-sided and still divided by 2η": sloped(both=False),
+        "the difference is one-sided, which is off by order η: (21.10) looks ahead and behind": sloped(
+            both=False, half=1.0
+        ),
+        "x moves with u; it moves with the teacher's v": sloped(own=True),
+        "the velocity is taken at t; the path is walked at s": sloped(when_late=True),
+        "this is the velocity alone, the target at s = t": lambda u, v, x, s, t, eta: v(x, s),
     },
     todo="Return a tensor (B, 2), and run this cell again.",
     rtol=1e-5,

@@ -22,8 +22,10 @@ EXAMPLES = """examples:
   python -m course_utils bench --quick                      equal pictures, evaluations, operations and sizes only
   python -m course_utils bench --device cuda --minutes 5    the same on a GPU, with CUDA graphs and batches up to 4,096
   python -m course_utils bench --ceilings --json            only what the machine can do at best
+  python -m course_utils bench --untimed --minutes 7        only the quality, which a busy machine does not change; again, until it is done
 
-If it is interrupted, the same command goes on where it was.
+If it is interrupted, the same command goes on where it was. What it finds of quality stays in COURSE_HOME for the same weights and prompts, so that
+the same command later takes the times alone anew.
 """
 RESULTS = ROOT / "book" / "results"
 LEFT_OUT = "It was left out of this run."
@@ -38,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="check what no machine can change, time nothing, write nothing"
     )
+    parser.add_argument("--untimed", action="store_true", help="find and keep the quality only; write nothing")
+    parser.add_argument("--restart", action="store_true", help="forget the quality that was kept")
     parser.add_argument("--ceilings", action="store_true", help="measure the machine's ceilings only")
     parser.add_argument("--prompts", type=int, help="prompts for the quality (default: 102, on a GPU 1,998)")
     parser.add_argument(
@@ -47,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of these also judge B reads the first, on one core in some seconds each (default: %(default)s)",
     )
     parser.add_argument("--steps", type=int, help="of the fair start (default: chosen on validation prompts)")
+    parser.add_argument(
+        "--students",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="weights that were distilled from it: rungs of their own",
+    )
     parser.add_argument("--rounds", type=int, default=9, help="timings of each rung (default: %(default)s)")
     parser.add_argument("--minutes", type=float, help="after so many no further rung is looked at")
     parser.add_argument("--out", type=typed_path, default=RESULTS, help="folder of the results (default: book/results)")
@@ -81,17 +92,25 @@ def main(args: argparse.Namespace) -> int:
     if args.quick:
         return quick(args, load(args.name, device))
     about = {"machine": machine(device), "versions": versions(), "date": datetime.date.today().isoformat()}
-    kept = Kept()
-    if not args.ceilings:
-        asked = (args.name, args.prompts, args.sample, args.steps, args.rounds)
-        kept = Kept(course_home() / f"bench-{device}.pt", (asked, about, read_card(args.name).get("sha256")))
-    found = kept("ceilings", lambda: limits(device, 5))
+    found: dict[str, Any] = {}
+    times, looked = Kept(), Kept(*quality_file(args, device))
+    if args.restart:
+        looked.drop()
+        looked = Kept(*quality_file(args, device))
+    if not args.untimed:
+        if not args.ceilings:
+            students = [read_card(name).get("sha256") for name in args.students]
+            of = (args.name, students, args.steps, args.rounds, about, looked.key)
+            times = Kept(course_home() / f"bench-times-{device}.pt", of)
+        found = times("ceilings", lambda: limits(device, 5))
     ceiling = {**about, "threads": 1 if device == "cpu" else os.cpu_count(), **found}
     if args.ceilings:
         print(json.dumps(ceiling) if args.json else readable_limits(ceiling))
         return 0
     with watch_loaded() as weights:
-        rows, chosen = ladder(args, load(args.name, device), found, until, kept)
+        rows, chosen = ladder(args, load(args.name, device), found, until, times, looked)
+    if args.untimed:
+        return 0
     from course_utils.commands.cards import measured, typed
 
     made = measured(typed(args.argv), weights)
@@ -100,19 +119,27 @@ def main(args: argparse.Namespace) -> int:
     write(args.out / f"ladder-{short}.json", rows)
     write(args.out / f"ceilings-{short}.json", rounded({**ceiling, "steps_tried": chosen, "measured": made}))
     if until > time.monotonic():
-        kept.drop()
+        times.drop()
     print(json.dumps(rows, ensure_ascii=False) if args.json else table(rows))
     return 0
 
 
+def quality_file(args: argparse.Namespace, device: str) -> tuple[Path, object]:
+    """Where quality is kept, and of what: of these weights and readers, and of what is asked. (Each student has its own stages.)"""
+    from course_utils.weights import read_card
+
+    cards = [read_card(name).get("sha256") for name in (args.name, "judge", "features")]
+    return course_home() / f"bench-quality-{device}.pt", (cards, args.prompts, args.sample, versions())
+
+
 def ladder(
-    args: argparse.Namespace, base: Any, found: dict[str, Any], until: float, kept: Kept
+    args: argparse.Namespace, base: Any, found: dict[str, Any], until: float, times: Kept, looked: Kept
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """The rows, and the accuracy of each number of steps that was tried on the validation prompts."""
+    """The rows (none if they are not to be timed), and the accuracy of each number of steps that was tried on the validation prompts."""
     from course_utils.measure.fidelity import Features
     from course_utils.measure.judge import Judge
     from course_utils.measure.synthesis import SceneFitter
-    from course_utils.speed.ladder import climb, say
+    from course_utils.speed.ladder import climb, look_only, say
     from course_utils.speed.quality import Readers, asked_of, fewest_steps
     from course_utils.speed.rungs import LADDERS
 
@@ -122,13 +149,28 @@ def ladder(
     chosen: dict[int, float] = {}
     fair = args.steps
     if fair is None:
-        fair, chosen = fewest_steps(base, judge, min(prompts, 999), kept=kept)
+        fair, chosen = fewest_steps(base, judge, min(prompts, 999), kept=looked)
         say(f"the fair start takes {fair} steps; right, of the validation prompts: {chosen}")
-    rungs = LADDERS[base.card["kind"]](fair, base.device.type)
+    rungs = LADDERS[base.card["kind"]](fair, base.device.type, students=args.students)
     asked = asked_of(features, prompts, 64 if cuda else 12)
     fitter = SceneFitter() if args.sample > 0 else None
     readers = Readers(judge, features, fitter, args.sample)
-    rows = climb(base, rungs, found, "flow", rounds=args.rounds, readers=readers, asked=asked, until=until, kept=kept)
+    if args.untimed:
+        done = look_only(base, rungs, asked, readers, until, looked)
+        say("all quality is there" if done else "the time is over; the same command goes on")
+        return [], {}
+    rows = climb(
+        base,
+        rungs,
+        found,
+        "flow",
+        rounds=args.rounds,
+        readers=readers,
+        asked=asked,
+        until=until,
+        kept=times,
+        looked=looked,
+    )
     return rows, {str(k): v for k, v in chosen.items()}
 
 

@@ -28,6 +28,7 @@ class FlowMapGenerator(FlowGenerator):
         student = FlowMap(config)
         student.load_trained(weights.part("flow-map"))
         self.net = student.merged().eval().to(device)
+        self.model = self.net.net
         self.card = {**self.card, **weights.card}
         self.taught: list[int] | None = weights.card["taught"]
         self.steps, self.guidance = weights.card["sampler"]["steps"], weights.card["sampler"]["guidance"]

@@ -16,6 +16,7 @@ from course_utils.common import CourseError
 from course_utils.counters import batch_seed
 from course_utils.generators.base import load
 from course_utils.generators.flow import FlowGenerator
+from course_utils.generators.solvers import SOLVERS
 from course_utils.models.flow_map import FlowMap, FlowMapConfig
 from course_utils.recipes import Recipe, sources
 from course_utils.recipes.fingerprints import fingerprint
@@ -40,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--teacher-steps", type=int, default=16, metavar="N", help="of the paths of `reflow` (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--teacher-solver",
+        choices=[name for name, (_, asks) in SOLVERS.items() if asks == 1],
+        default="euler",
+        help="of the same paths (default: %(default)s)",
     )
     parser.add_argument(
         "--guidance",
@@ -135,7 +142,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
         shape = (len(rows), of.channels, of.size, of.size)
         noise = torch.randn(shape, generator=generator, device=generator.device)
         g = spread(len(rows), generator)
-        points = flow_map.path(taught_by(tokens).guided(g), noise, args.teacher_steps, args.steps)
+        solve = SOLVERS[args.teacher_solver][0]
+        points = flow_map.path(taught_by(tokens).guided(g), noise, args.teacher_steps, args.steps, solve)
         found = flow_map.reflow(points, PATHS, generator)
         found |= {"guidance": g.repeat(PATHS), "tokens": tokens.repeat(PATHS, 1)}
         mixed = torch.randperm(len(g) * PATHS, generator=generator, device=generator.device)[:n]
@@ -160,7 +168,10 @@ def recipe(args: argparse.Namespace) -> Recipe:
         ema_half_life_images=profile.pick(ci=1_000, laptop=10_000, gpu=100_000),
         log_every_images=profile.pick(ci=100, laptop=3_200, gpu=25_600),
     )
-    options = [args.method, *map(str, (args.steps, args.teacher_steps, guidance, args.parts, args.student))]
+    options = [
+        args.method,
+        *map(str, (args.steps, args.teacher_steps, args.teacher_solver, guidance, args.parts, args.student)),
+    ]
     return Distillation(
         name,
         "flow-map",

@@ -1,12 +1,14 @@
-"""Figures of speed: the ladder with its price in quality, and the roofline."""
+"""Figures of speed: the ladder with its price in quality, its frontier, and the roofline."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from course_utils.common import CourseError
 from course_utils.show.style import INK, use_style
@@ -45,6 +47,50 @@ def ladder(rows: Sequence[Mapping[str, Any]]) -> Figure:
     figure.suptitle(
         f"The fair start's pictures: {fair['ms_batch1']:.0f} ms become {best['ms_batch1']:.0f} by “{best['rung']}”, "
         f"a factor of {best['factor_from_fair']:.2f}",
+        wrap=True,
+    )
+    return figure
+
+
+def frontier(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """What a picture costs against what it is worth: milliseconds, and caption accuracy and fidelity with their 95 % intervals.
+
+    rows: those of book/results/ladder-cpu.json. Of rungs that draw the same pictures the fastest is shown; starts always are, dark. The line goes
+    through what no faster rung is as good as. Raises CourseError if no rung has both a time and an accuracy.
+    """
+    use_style()
+    known = [row for row in rows if row["ms_batch1"] is not None and row["accuracy"] is not None]
+    if not known:
+        raise CourseError(
+            "No rung of this ladder has a time and an accuracy; measure it with `python -m course_utils bench`."
+        )
+    known.sort(key=lambda row: row["ms_batch1"])
+    alike: dict[str, Mapping[str, Any]] = {}
+    for row in known:
+        alike.setdefault(row["quality_of"] or row["rung"], row)
+    shown = [row for row in known if row["start"] or row in alike.values()]
+    figure = Figure(figsize=(7, 4.4))
+    panels = figure.subplots(1, 2)
+    for axes, name, better in zip(panels, ("accuracy", "fidelity"), (max, min), strict=True):
+        best = list(accumulate((row[name] for row in shown), better))
+        axes.step([row["ms_batch1"] for row in shown], best, where="post", color=INK, lw=0.8, ls=":")
+        for number, row in enumerate(shown):
+            mark, colour = "os^Dv<>PX*hd"[number % 12], INK if row["start"] else f"C{number % 8}"
+            axes.plot([row["ms_batch1"]] * 2, row["intervals"][name], color=colour, lw=1)
+            axes.plot(row["ms_batch1"], row[name], mark, color=colour, label=f"{row['rung']}, {row['steps']}")
+        axes.set(xscale="log", xlabel="ms for one picture, alone")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.minorticks_off()
+    panels[0].set(ylabel="caption accuracy", ylim=(0, None))
+    panels[1].set(ylabel="fidelity (Fréchet distance, lower is better)", ylim=(0, None))
+    names, labels = panels[0].get_legend_handles_labels()
+    figure.legend(names, labels, loc="outside lower center", ncols=3, fontsize=7)
+    naive = next(row for row in known if row["start"] and row["factor"] == 1)
+    near = min((row for row in known if row["accuracy"] >= naive["accuracy"] - 0.03), key=lambda row: row["ms_batch1"])
+    figure.suptitle(
+        f"Fastest of those within 3 points of the naive start, as measured: “{near['rung']}”, {near['factor']:.1f} times; "
+        f"fastest of all: “{shown[0]['rung']}”, {shown[0]['factor']:.0f} times",
         wrap=True,
     )
     return figure

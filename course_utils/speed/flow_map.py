@@ -21,8 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_utils.generators.solvers import Solver, Velocity, euler
+
 Map = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x, s (B,), t (B,)) -> mean velocity
-Velocity = Callable[[Tensor, Tensor], Tensor]
 WIDTH = (
     5e-3  # of the finite difference in time; features of s that turn faster than that are averaged over, not followed
 )
@@ -79,14 +80,16 @@ def mean_flow_jvp(u: Map, v: Velocity, x: Tensor, s: Tensor, t: Tensor) -> Tenso
 
 
 @torch.no_grad()
-def path(velocity: Velocity, noise: Tensor, steps: int, pieces: int) -> Tensor:
-    """Where the teacher's Euler path is at 0, 1/K, …, 1: (K + 1, B, …). `pieces` K must divide `steps`."""
-    x, found = noise, [noise]
-    for k in range(steps):
-        x = x + velocity(x, torch.full((len(x),), k / steps).to(x)) / steps
-        if (k + 1) % (steps // pieces) == 0:
-            found.append(x)
-    return torch.stack(found)
+def path(velocity: Velocity, noise: Tensor, steps: int, pieces: int, solve: Solver = euler) -> Tensor:
+    """Where the teacher's path is at 0, 1/K, …, 1: (K + 1, B, …). `pieces` K must divide `steps`, and `solve` ask once a step."""
+    asked: list[Tensor] = []
+
+    def watched(x: Tensor, t: Tensor) -> Tensor:
+        asked.append(x)
+        return velocity(x, t)
+
+    end = solve(watched, noise, steps)
+    return torch.stack([*asked[:: steps // pieces], end])
 
 
 @torch.no_grad()

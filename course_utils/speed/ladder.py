@@ -25,7 +25,7 @@ from course_utils.measure.costs import Costs, count
 from course_utils.measure.timing import interleaved, milliseconds, ratio, spread
 from course_utils.speed.kept import Kept
 from course_utils.speed.quality import AT_ONCE, Asked, Readers, compare, look
-from course_utils.speed.rungs import CHANGES, FUSED, Rung, core_count, threads
+from course_utils.speed.rungs import CHANGES, FUSED, Rung, change, core_count, threads
 
 FIELDS = (
     "family rung start ms_batch1 ms_batch32 images_per_second peak_mb evaluations gflop accuracy fidelity diversity intervals "
@@ -68,7 +68,7 @@ def prepare(base: Generator, rung: Rung, steps: int | None = None) -> Climber:
     climber = Climber(rung, copy.deepcopy(base), steps or rung.steps)
     for name in rung.changes:
         if name not in FUSED:
-            climber.generator = CHANGES[name](climber.generator)
+            climber.generator = change(name)(climber.generator)
     one, two = (count(partial(plain_draw, climber, batch)) for batch in (1, 2))
     climber.costs = partial(extrapolate, one, two)
     passes: list[int] = []
@@ -78,7 +78,7 @@ def prepare(base: Generator, rung: Rung, steps: int | None = None) -> Climber:
     climber.evaluations = sum(passes)
     for name in rung.changes:
         if name in FUSED:
-            climber.generator = CHANGES[name](climber.generator)
+            climber.generator = change(name)(climber.generator)
     return climber
 
 
@@ -201,7 +201,7 @@ def clock(climbers: Sequence[Climber], batches: Sequence[int], rounds: int, devi
                 climber.reason = sentence(error)
         able = {climber.rung.name: climber for climber in climbers if climber.reason is None}
         calls = {name: partial(climber.call, batch) for name, climber in able.items()}
-        fewer = min(rounds, 3) if device == "cpu" and batch >= LARGE else rounds
+        fewer = min(rounds, 2) if device == "cpu" and batch >= LARGE else rounds
         for name, times in interleaved(calls, fewer, 0, device).items():
             able[name].times[batch] = times
         say(f"timed at batch {batch}")
@@ -313,33 +313,52 @@ def climb(
     skip: Mapping[str, str] | None = None,
     until: float = float("inf"),
     kept: Kept | None = None,
+    looked: Kept | None = None,
 ) -> list[dict[str, Any]]:
     """All rows of a ladder: costs, equality, times, quality; the last as long as the clock (`time.monotonic`) is before `until`.
 
-    machine: what `ceilings` found, and in "all threads" the same with all of them. kept: what an interrupted climb has found. A rung
-    that draws the pictures of another takes its quality, and says so in `quality_of`.
+    machine: what `ceilings` found, and in "all threads" the same with all of them. kept, looked: what an earlier climb has found of times
+    and of quality. A rung that draws the pictures of another takes its quality, and says so in `quality_of`.
     """
-    device, kept = base.device.type, kept or Kept()
+    device, kept, looked = base.device.type, kept or Kept(), looked or Kept()
     batches = batches or BATCHES[device]
     with threads(1) if device == "cpu" else threads(core_count()):
         climbers = prepare_all(base, rungs, {**emulated(machine), **(skip or {})})
         say(f"{len(climbers)} rungs are prepared")
         found = kept("times", partial(timed, climbers, batches, rounds, device))
-        there = {climber.rung.name: climber for climber in climbers}
         for climber, told in zip(climbers, found, strict=True):
             for name, value in told.items():
                 setattr(climber, name, value)
-            if climber.reason is not None or readers is None or asked is None or time.monotonic() >= until:
-                continue
-            if same_pictures(climber) and (other := there[climber.rung.equals]).quality:
-                climber.quality, climber.quality_of = other.quality, other.quality_of or other.rung.name
-                continue
-            climber.quality = kept(f"quality of {climber.rung.name}", partial(look, climber.draw, asked, readers))
-            say(f"{climber.rung.name}: {sum(climber.quality['right'])} of {len(asked.prompts)} right")
+        if readers is not None and asked is not None:
+            look_at_all(climbers, asked, readers, until, looked)
     starts = [climber for climber in climbers if climber.rung.start]
     if failed := [f"{c.rung.name}: {c.reason}" for c in starts if c.reason is not None]:
         raise CourseError(f"A ladder needs its start, and it failed. {failed[0]}")
     return [row(climber, starts[0], starts[-1], family, machine, asked) for climber in climbers]
+
+
+def look_at_all(climbers: Sequence[Climber], asked: Asked, readers: Readers, until: float, looked: Kept) -> None:
+    """The quality of all rungs that did not fail, or of as many as there is time for; once of those that draw the same."""
+    there = {climber.rung.name: climber for climber in climbers}
+    for climber in climbers:
+        if climber.reason is not None or time.monotonic() >= until:
+            continue
+        if same_pictures(climber) and (other := there[climber.rung.equals]).quality:
+            climber.quality, climber.quality_of = other.quality, other.quality_of or other.rung.name
+            continue
+        stage = f"quality of {climber.rung.name}, {climber.steps} steps of {climber.generator.card.get('sha256')}"
+        climber.quality = looked(stage, partial(look, climber.draw, asked, readers))
+        say(f"{climber.rung.name}: {sum(climber.quality['right'])} of {len(asked.prompts)} right")
+
+
+def look_only(
+    base: Generator, rungs: Sequence[Rung], asked: Asked, readers: Readers, until: float, looked: Kept
+) -> bool:
+    """The quality alone, of the rungs that have pictures of their own; `climb` adds the times. Returns whether all are done."""
+    with threads(1) if base.device.type == "cpu" else threads(core_count()):
+        climbers = prepare_all(base, [rung for rung in rungs if not rung.equals])
+        look_at_all(climbers, asked, readers, until, looked)
+    return all(climber.quality or climber.reason for climber in climbers)
 
 
 def say(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from course_utils.measure.judge import Judge
 from course_utils.measure.quality import GROUPS, Prompt, prompts_of
 from course_utils.measure.synthesis import SceneFitter
 from course_utils.speed.kept import Kept
+from course_utils.speed.rungs import NAIVE_STEPS
 from course_utils.worlds.captions import caption
 from course_utils.worlds.render import render
 from course_utils.worlds.scenes import SEEDS, fitting, scenes
@@ -117,11 +119,11 @@ def fewest_steps(
     generator: Generator,
     judge: Judge,
     n: int = 96,
-    naive: int = 25,
+    naive: int = NAIVE_STEPS,
     within: float = 0.01,
     kept: Kept | None = None,
 ) -> tuple[int, dict[int, float]]:
-    """The fewest of STEPS whose caption accuracy, on n validation prompts, is at most `within` below that of `naive` steps.
+    """The fewest of STEPS whose caption accuracy, on n validation prompts, is at most `within` below that of `naive` steps (in whole prompts, rounded up).
 
     More steps than the fewest need not be good enough, too: chance plays with n prompts. So it counts from the top: all that lie between must be
     good enough as well. Returns the steps, and the accuracy of each number that was tried.
@@ -137,7 +139,7 @@ def fewest_steps(
     fewest, kept = naive, kept or Kept()
     for steps in (naive, *(k for k in STEPS[::-1] if k < naive)):
         tried[steps] = kept(f"{steps} steps", partial(share, steps))
-        if tried[steps] < tried[naive] - within:
+        if round(n * (tried[naive] - tried[steps])) > math.ceil(n * within):
             break
         fewest = steps
     return fewest, tried

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +18,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from course_utils.common import CourseError
+from course_utils.generators import load
 from course_utils.generators.flow import FlowGenerator, Velocity
+from course_utils.generators.flow_map import FlowMapGenerator
 from course_utils.speed.reuse import reuse
+from course_utils.weights import read_card
 
 Change = Callable[[FlowGenerator], FlowGenerator]
 INTERVAL = (0.25, 0.75)  # the times between which `guidance_interval` guides
@@ -41,8 +46,15 @@ class Rung:
     control: str = ""
 
 
-def flow_ladder(fair: int, device: str = "cpu", naive: int = 25) -> list[Rung]:
-    """The first rungs for a flow generator; `fair`: the fewest steps that are as good as `naive` of them (`quality.fewest_steps`)."""
+NAIVE_STEPS = 50  # of Euler's, that nobody has thought about
+
+
+def flow_ladder(fair: int, device: str = "cpu", naive: int = NAIVE_STEPS, students: Sequence[str] = ()) -> list[Rung]:
+    """The rungs for a flow generator.
+
+    fair: the fewest steps that are as good as `naive` of them (`quality.fewest_steps`). students: names of weights that were distilled from
+    the generator's; each draws in the steps of its card.
+    """
     slow = ("plain attention", "two passes")
     rungs = [
         Rung("naive start", slow, naive, start=True),
@@ -66,7 +78,16 @@ def flow_ladder(fair: int, device: str = "cpu", naive: int = 25) -> list[Rung]:
         ("bf16 weights", "compile, cuda graphs") if device == "cuda" else ("channels last", "compile", "all threads")
     )
     tolerance = 0.5 if device == "cuda" else 1 / 255
-    return [*rungs, Rung("together", together, fair, equals="fair start", tolerance=tolerance)]
+    rungs.append(Rung("together", together, fair, equals="fair start", tolerance=tolerance))
+    for name in students:
+        steps = read_card(name)["sampler"]["steps"]
+        student, swap = f"student {Path(name).name}", f"{STUDENT}{name}"
+        rungs += [
+            Rung(student, (swap,), steps),
+            Rung(f"control of {student}: fewer steps", (), fair, control=student),
+            Rung(f"{student}, together", (swap, *together), steps, equals=student, tolerance=tolerance),
+        ]
+    return rungs
 
 
 LADDERS = {"flow": flow_ladder, "layout-flow": flow_ladder}  # by the kind of the weights
@@ -251,6 +272,20 @@ def solver(name: str) -> Change:
     return lambda generator: generator.using(solver=name)
 
 
+def student_of(generator: FlowGenerator, name: str) -> FlowGenerator:
+    """The student of these weights in the generator's place. Raises CourseError for one of another teacher."""
+    found = load(name, str(generator.device))
+    if not isinstance(found, FlowMapGenerator) or found.card["config"]["sha256"] != generator.card["sha256"]:
+        raise CourseError(f"{name!r} is no student of this generator; distil one with `train distil`.")
+    return found
+
+
+def change(name: str) -> Change:
+    """The change of this name: one of CHANGES, or STUDENT and the name of a student's weights."""
+    return partial(student_of, name=name[len(STUDENT) :]) if name.startswith(STUDENT) else CHANGES[name]
+
+
+STUDENT = "student: "
 CHANGES: dict[str, Change] = {
     "plain attention": plain_attention,
     "two passes": two_passes,
