@@ -23,6 +23,7 @@ SHIPPED = {
     "features": 1.0,
     "flow-shapes": 10.0,
     "clip-shapes": 1.5,
+    "gpt-captions": 1.0,
 }  # and the most MiB that each may take
 
 
