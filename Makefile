@@ -87,7 +87,7 @@ $(VENV)/.lab: PARTS = .[lab]
 $(VENV)/.lab: STAMPS = $(VENV)/.base $(VENV)/.lab
 $(VENV)/.book: PARTS = .[book]
 $(VENV)/.book: STAMPS = $(VENV)/.base $(VENV)/.book
-$(VENV)/.test: PARTS = .[lab,book,test,peers]
+$(VENV)/.test: PARTS = .[lab,book,test,peers,llm]
 $(VENV)/.test: STAMPS = $(VENV)/.base $(VENV)/.lab $(VENV)/.book $(VENV)/.test
 
 $(VENV)/.base $(VENV)/.lab $(VENV)/.book $(VENV)/.test: $(VENV)/.made pyproject.toml constraints.txt

@@ -85,7 +85,7 @@ def test_set_up_happens_once(make: Make) -> None:
     assert "Installing" not in make("draw", "PROMPT=x")
     assert [words[:3] for words in make.calls()] == [["-m", "course_utils", "draw"]]
     make("test")
-    assert installs(make.calls()) == [".[lab,book,test,peers]"]
+    assert installs(make.calls()) == [".[lab,book,test,peers,llm]"]
     make("lab")  # all of it has come with the tests
     make("book")
     assert installs(make.calls()) == []
@@ -223,6 +223,6 @@ def test_book_installs_what_it_needs_and_builds(make: Make) -> None:
 def test_test_runs_every_checker(make: Make) -> None:
     make("test")
     calls = make.calls()
-    assert installs(calls) == [".[lab,book,test,peers]"]
+    assert installs(calls) == [".[lab,book,test,peers,llm]"]
     checkers = [words[1] for words in calls if words[0] == "-m"]
     assert [name for name in checkers if name in ("ruff", "mypy", "pytest")][:4] == ["ruff", "ruff", "mypy", "pytest"]

@@ -176,6 +176,7 @@ BUDGETS = {  # paths that begin with this: MiB together
     "data/weights/flow-emoji/": 5,
     "data/weights/flow-shapes/": 10,
     "data/weights/clip-shapes/": 1.5,
+    "data/weights/gpt-captions/": 1.0,
     "data/emoji/": 6,
     "notebooks/": 18,
     "book/_static/": 6,

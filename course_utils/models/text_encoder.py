@@ -1,17 +1,17 @@
-"""A small transformer that reads a caption; it learns together with the generator that it belongs to.
+"""What reads captions inside a generator: a small transformer that learns with it, or one layer behind an encoder that does not.
 
-Config, block, encoder.
+Config, block, encoder; `FrozenText`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from course_utils.language.tokenizer import PAD
+from course_utils.language.encoders import Text
+from course_utils.language.tokenizer import EMPTY, PAD
 from course_utils.models.layers import Attention, sincos
 
 
@@ -24,14 +24,6 @@ class TextEncoderConfig:
     width: int = 128
     depth: int = 4
     heads: int = 4
-
-
-class Text(NamedTuple):
-    """What a generator hears of captions: `context` (B, T, C), a vector for each token; `mask` (B, T), False at padding; `pooled` (B, C), their mean."""
-
-    context: Tensor
-    mask: Tensor
-    pooled: Tensor
 
 
 class TextBlock(nn.Module):
@@ -69,3 +61,47 @@ class TextEncoder(nn.Module):
         context = self.norm(x)
         pooled = (context * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         return Text(context, mask, pooled)
+
+
+class FrozenText(nn.Module):
+    """Stands where a generator's own text encoder would: captions that a frozen encoder (`language/encoders.py`) has read, by their numbers.
+
+    "Tokens" are (B, 1): EMPTY, or what `numbers` gives. One linear layer brings the encoder's C numbers to `width`; it and the vector of
+    the empty caption are all that learns. Before it the vectors are moved and scaled, all of them alike, by the mean and the spread
+    of `captions`; so encoders with small and large numbers begin alike.
+    """
+
+    context: Tensor
+    mask: Tensor
+    pooled: Tensor
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, captions: Text, width: int):
+        super().__init__()
+        vectors = captions.context[captions.mask]  # (all tokens, C)
+        self.register_buffer("centre", vectors.mean(0))
+        self.register_buffer("spread", (vectors - vectors.mean(0)).square().mean().sqrt())
+        self.hear(captions)
+        self.layer = nn.Linear(vectors.shape[1], width)
+        self.empty = nn.Parameter(torch.randn(width))
+
+    def hear(self, captions: Text) -> None:
+        """From now on these are the captions: number k of `numbers` is row k."""
+        for name, value in captions._asdict().items():
+            self.register_buffer(name, value.to(self.centre.device), persistent=False)
+
+    @staticmethod
+    def numbers(rows: Tensor) -> Tensor:
+        """What stands for these rows (B,) of the captions, (B, 1)."""
+        return rows[:, None] + EMPTY + 1
+
+    def forward(self, tokens: Tensor) -> Text:
+        empty, rows = tokens == EMPTY, (tokens[:, 0] - EMPTY - 1).clamp_min(0)  # (B, 1), (B,)
+        context, pooled = (self.layer((x[rows] - self.centre) / self.spread) for x in (self.context, self.pooled))
+        first = torch.arange(self.mask.shape[1], device=tokens.device) == 0
+        return Text(
+            torch.where(empty[..., None], self.empty, context),
+            torch.where(empty, first, self.mask[rows]),
+            torch.where(empty, self.empty, pooled),
+        )
