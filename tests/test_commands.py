@@ -373,7 +373,7 @@ def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     small = {name: getattr(dit_config(), name) for name in ("width", "depth", "heads")}
     monkeypatch.setattr(flow, "DiTConfig", lambda **given: dit_file.DiTConfig(**{**small, **given}))
     monkeypatch.setattr(flow, "config_from", lambda _, values: config_from(dit_file.DiTConfig, values))
-    monkeypatch.setattr(autoencoder, "Autoencoder", partial(autoencoder.Autoencoder, AUTOENCODER))
+    monkeypatch.setattr(autoencoder, "AutoencoderConfig", lambda **given: dataclasses.replace(AUTOENCODER, **given))
     monkeypatch.setattr(features, "FeaturesConfig", lambda **given: dataclasses.replace(FEATURES, **given))
     judges = {
         world: (name, dataclasses.replace(config, channels=JUDGE.channels, depth=JUDGE.depth), data)
@@ -694,7 +694,7 @@ def test_train_clip_says_what_it_cannot_do(run, tiny):
         assert f"{option} is {wrong}" in one_sentence(*run("train", "clip", option, wrong, *IMAGES))
 
 
-SHIPS = {"features": "features", "judge": "judge", "autoencoder": "autoencoder-shapes"}
+SHIPS = {"features": "features", "judge": "judge", "autoencoder --channels 16": "autoencoder-shapes"}
 SHIPS |= {"flow": "flow-shapes", "flow --space pixels": "flow-shapes-pixels"}
 
 

@@ -248,11 +248,8 @@ def test_batches_are_captions_of_nearly_one_length_and_a_pure_function():
 def test_train_gpt_from_nothing_to_a_caption(world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path))
     words = ["train", "gpt", "--world", world, "--captions", "150", "--images", "64", "--batch-size", "16"]
-    name = "gpt-captions" if world == "shapes" else "gpt-captions-emoji"
-    assert (
-        main([*words, "--format", "int8"]) in (0, None)
-        and f"wrote {tmp_path / 'weights' / name}" in capsys.readouterr().out
-    )
+    name = str(tmp_path / "weights" / ("gpt-captions" if world == "shapes" else "gpt-captions-emoji"))
+    assert main([*words, "--format", "int8"]) in (0, None) and f"wrote {name}" in capsys.readouterr().out
     card, net = read_card(name), load_model(name, "gpt")
     assert card["kind"] == "gpt" and card["images_seen"] == 64 and card["world"] == world and card["words"]["en"]
     assert card["command"].startswith("python -m course_utils train gpt") and "captions" in card["data"]

@@ -39,14 +39,10 @@ def recipe(args: argparse.Namespace) -> Recipe:
     torch.manual_seed(0)
     if args.init and args.channels is not None:
         raise CourseError("--channels is what a new autoencoder has; leave it out beside --init.")
-    if args.init:
-        model = load_autoencoder(args.init)
-    elif args.channels is None:
-        model = Autoencoder()
-    elif args.channels > 0:
-        model = Autoencoder(AutoencoderConfig(latent_channels=args.channels))
-    else:
+    given = {} if args.channels is None else {"latent_channels": args.channels}
+    if given and args.channels < 1:
         raise CourseError(f"--channels is {args.channels}; it must be 1 at least.")
+    model = load_autoencoder(args.init) if args.init else Autoencoder(AutoencoderConfig(**given))
     model = model.train().to(memory_format=torch.channels_last)
     world = sources.open_training(args)
     size = sources.size(args)
