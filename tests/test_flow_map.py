@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from small import awake, dit, flow_weights, tokenizer
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -298,7 +299,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-TRAIN = "train distil --teacher flow-tiny --images 32 --batch-size 16 --pictures 32 --teacher-steps 4 --rank 2".split()
+TRAIN = "train distil --teacher flow-tiny --images 32 --batch-size 16 --pictures 32 --paths 32 --teacher-steps 4 --rank 2".split()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -327,10 +328,40 @@ def test_a_student_goes_on_where_it_stopped_and_goes_on_as_another(home) -> None
     assert load("flow-tiny-dmd")(PROMPTS).evaluations == 1
 
 
+def test_paths_are_made_once_and_making_them_goes_on(home, monkeypatch) -> None:
+    """A student of other steps learns from the same ones; a file that is missing is made as it was."""
+    main([*TRAIN, "--method", "reflow", "--steps", "2"])
+    (file,) = (home / "paths").glob("flow-tiny-*/*.safetensors")
+    before = load_file(file)
+    assert before["points"].shape[:2] == (32, 5) and before["guidance"].eq(2).all()
+    file.unlink()
+    main([*TRAIN, "--method", "reflow", "--steps", "2", "--run", "again"])
+    after = load_file(file)
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    monkeypatch.setattr("course_utils.recipes.paths.Paths.make", None)
+    assert main([*TRAIN, "--method", "reflow", "--steps", "1", "--examples", "1"]) == 0
+    with pytest.raises(TypeError):  # the paths of another solver are others
+        main([*TRAIN, "--method", "reflow", "--steps", "1", "--teacher-solver", "adams", "--run", "other"])
+
+
+def test_a_path_is_kept_as_the_teacher_walks_it(home) -> None:
+    main([*TRAIN, "--method", "reflow", "--steps", "2"])
+    (file,) = (home / "paths").glob("flow-tiny-*/*.safetensors")
+    kept, teacher = load_file(file), load("flow-tiny", "cpu")
+    empty = teacher.tokenizer.batch([""], 1).expand(32, -1)
+    velocity = flow_map.Teacher(teacher.model, kept["tokens"].long(), empty).guided(kept["guidance"])
+    points = flow_map.path(velocity, kept["points"][:, 0].float(), 4, 4).movedim(0, 1)
+    # fp16 keeps 11 significant bits, and the noise was rounded, too
+    assert torch.allclose(points, kept["points"].float(), rtol=0, atol=0.02)
+    assert (points[:, 0] - points[:, 4]).abs().mean() > 0.1
+
+
 def test_what_makes_no_sense_is_said(home, capsys) -> None:
     for words, said in (
         (["--method", "dmd", "--steps", "2"], "add --steps 1"),
         (["--steps", "3"], "must divide"),
+        (["--steps", "4", "--examples", "2"], "must divide"),
+        (["--paths", "0"], "must be 1 at least"),
         (["--method", "shortcut", "--steps", "3"], "teaches 1, 2, 4, 8"),
         (["--guidance", "3", "1"], "a lowest and a highest"),
     ):

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,13 +14,13 @@ from torch import Tensor, nn
 
 from course_utils import profile
 from course_utils.common import CourseError
-from course_utils.counters import batch_seed
 from course_utils.generators.base import load
 from course_utils.generators.flow import FlowGenerator
 from course_utils.generators.solvers import SOLVERS
 from course_utils.models.flow_map import FlowMap, FlowMapConfig
 from course_utils.recipes import Recipe, sources
 from course_utils.recipes.fingerprints import fingerprint
+from course_utils.recipes.paths import Paths
 from course_utils.recipes.store import Store, add_pictures, kept
 from course_utils.speed import flow_map
 from course_utils.training import TrainConfig
@@ -27,7 +28,6 @@ from course_utils.training.ahead import Waiting
 from course_utils.weights import load_weights
 
 METHODS = ("guidance", "no-guidance", "reflow", "shortcut", "meanflow", "dmd")
-PATHS = 8  # examples of `reflow` from each path of the teacher
 MATCHED = 0.25  # share of a batch of `shortcut` and `meanflow` that learns the velocity itself, at s = t
 JUMPS = [1, 2, 4, 8]  # steps in which students of `shortcut` and `meanflow` may draw
 
@@ -40,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps", type=int, default=4, metavar="N", help="what it will draw in; `reflow` learns no other (default: 4)"
     )
     parser.add_argument(
+        "--paths",
+        type=int,
+        metavar="N",
+        help="of the teacher, made once and kept, for `reflow` (default: 10,000; 100,000 on a GPU)",
+    )
+    parser.add_argument(
         "--teacher-steps", type=int, default=16, metavar="N", help="of the paths of `reflow` (default: %(default)s)"
     )
     parser.add_argument(
@@ -47,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=[name for name, (_, asks) in SOLVERS.items() if asks == 1],
         default="euler",
         help="of the same paths (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=8,
+        metavar="N",
+        help="of each path that is in a batch: the places where the student will stand, --steps of them, and others between (default: %(default)s)",
     )
     parser.add_argument(
         "--guidance",
@@ -98,6 +111,16 @@ def recipe(args: argparse.Namespace) -> Recipe:
     world = sources.open_training(args)
     net, longest = teacher.autoencoder, teacher.model.config.text.longest
     store = Store(world, kept(args), size=sources.size(args), encoder=net, tokenizer=teacher.tokenizer, longest=longest)
+    paths = Paths(
+        world,
+        Path(args.teacher).name,
+        teacher,
+        profile.pick(ci=64, laptop=10_000, gpu=100_000) if args.paths is None else args.paths,
+        steps=args.teacher_steps,
+        solver=args.teacher_solver,
+        guidance=(low, high),
+        longest=longest,
+    )
     torch.manual_seed(0)
     config = FlowMapConfig(args.teacher, teacher.card["sha256"], args.rank)
     student = FlowMap(config, teacher.model)
@@ -118,37 +141,15 @@ def recipe(args: argparse.Namespace) -> Recipe:
     def spread(n: int, generator: torch.Generator) -> Tensor:
         return low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
 
-    made: dict[int, dict[str, Tensor]] = {}  # the examples of one group of batches, by where it begins
-
     def chords(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """For `reflow`, which needs no pictures: each caption is a path of the teacher, and PATHS examples.
-
-        A GPU makes the paths of many batches at once, and deals their examples out.
-        """
-        group = n * profile.pick(ci=1, laptop=1, gpu=64)
-        start = position // group * group
-        if start not in made:
-            made.clear()
-            made[start] = examples(start, group, generator.manual_seed(batch_seed(args.seed or 0, start)))
-        return {name: value[position - start :][:n] for name, value in made[start].items()}
-
-    def examples(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        rows = range(position // PATHS, position // PATHS - -n // PATHS)
-        said = world.said([row % world.n for row in rows], rows)
-        # on a GPU rows of tokens are always equally long, as compiled code wants it
-        width = longest if generator.device.type == "cuda" else 0
-        tokens = teacher.tokenizer.batch(said, longest, width).to(generator.device)
-        of = teacher.model.config
-        shape = (len(rows), of.channels, of.size, of.size)
-        noise = torch.randn(shape, generator=generator, device=generator.device)
-        g = spread(len(rows), generator)
-        solve = SOLVERS[args.teacher_solver][0]
-        points = flow_map.path(taught_by(tokens).guided(g), noise, args.teacher_steps, args.steps, solve)
-        found = flow_map.reflow(points, PATHS, generator)
-        found |= {"guidance": g.repeat(PATHS), "tokens": tokens.repeat(PATHS, 1)}
-        mixed = torch.randperm(len(g) * PATHS, generator=generator, device=generator.device)[:n]
+        """For `reflow`, which needs no pictures: --examples of each path of the teacher."""
+        points, tokens, g = paths(-(-n // args.examples), generator)
+        found = flow_map.reflow(points[:: args.teacher_steps // args.steps], args.examples, generator)
+        found |= {"guidance": g.repeat(args.examples), "tokens": tokens.repeat(args.examples, 1)}
+        mixed = torch.randperm(len(found["s"]), generator=generator, device=generator.device)[:n]
         return {name: value[mixed] for name, value in found.items()}
 
+    chorded = args.method == "reflow"
     loss = {"reflow": reflow_loss, "dmd": match_loss(args.parts, taught_by)}.get(args.method)
     name = f"{args.teacher}-{args.steps}" if args.method == "reflow" else f"{args.teacher}-{args.method}"
     taught = {"guidance": None, "no-guidance": None, "reflow": [args.steps], "dmd": [1]}.get(args.method, JUMPS)
@@ -170,19 +171,22 @@ def recipe(args: argparse.Namespace) -> Recipe:
     )
     options = [
         args.method,
-        *map(str, (args.steps, args.teacher_steps, args.teacher_solver, guidance, args.parts, args.student)),
+        *map(
+            str,
+            (args.steps, args.teacher_steps, args.teacher_solver, args.examples, guidance, args.parts, args.student),
+        ),
     ]
     return Distillation(
         name,
         "flow-map",
         model,
         loss or point_loss(args.method, taught_by),
-        chords if args.method == "reflow" else batches,
+        chords if chorded else batches,
         schedule,
         card,
-        data=f"{sources.about(world, sources.size(args))}, {store.n:,} of them; {fingerprint(options)}",
+        data=f"{sources.about(world, sources.size(args))}, {f'{paths.n:,} paths' if chorded else f'{store.n:,} of them'}; {fingerprint(options)}",
         built_on=[args.student or args.teacher],
-        callbacks=[Waiting(store)],
+        callbacks=[Waiting(paths if chorded else store)],
     )
 
 
@@ -199,11 +203,11 @@ def check(args: argparse.Namespace) -> None:
     guidance = args.guidance or [1.0]
     if len(guidance) > 2 or not 0 < guidance[0] <= guidance[-1]:
         raise CourseError("--guidance takes one number, or a lowest and a highest, above 0.")
-    if args.rank < 1 or args.steps < 1:
-        raise CourseError("--rank and --steps must be 1 at least.")
-    if args.method == "reflow" and (args.teacher_steps % args.steps or args.steps > PATHS):
+    if min(args.rank, args.steps, 1 if args.paths is None else args.paths) < 1:
+        raise CourseError("--rank, --steps and --paths must be 1 at least.")
+    if args.method == "reflow" and (args.teacher_steps % args.steps or args.steps > args.examples):
         raise CourseError(
-            f"--steps is {args.steps}; it must divide --teacher-steps ({args.teacher_steps}) and be {PATHS} at most."
+            f"--steps is {args.steps}; it must divide --teacher-steps ({args.teacher_steps}) and be --examples ({args.examples}) at most."
         )
     if args.method == "dmd" and args.steps != 1:
         raise CourseError("`dmd` teaches one step; add --steps 1.")
