@@ -112,7 +112,7 @@ ROOMS = {  # room: the rooms it may use, in the order data flows
     "models": {"language"},
     "training": set(),
     "generators": {"worlds", "models", "language"},  # worlds: what `shapes` makes of a prompt
-    "measure": {"worlds", "models", "generators"},
+    "measure": {"worlds", "language", "models", "generators"},
     "speed": {"worlds", "language", "models", "training", "generators", "measure"},
     "serve": {"generators"},
     "show": set(),
