@@ -42,7 +42,8 @@ def measure_language(
     n-grams count; choosing: other captions, for their smoothing. Perplexities are per token and end, intervals draw captions anew
     (bootstrap), those of shares are Wilson's. `parses` and `copied` are shares of what is written at temperature 1: it makes sense; it
     stands word for word in `learned`. With `_trigram` or `_held_out` behind them they are of what the trigram writes and of the real
-    captions; under `careful` of what the model writes with a lower temperature or without the unlikely tokens.
+    captions; under `careful` of what the model writes with a lower temperature or without the unlikely tokens. A text with a Chinese
+    sign counts as Chinese.
     """
     longest = model.config.longest - 1  # BEGIN takes a place
     encoded = lambda texts: [tokenizer.encode(text)[:longest] for text in texts]  # noqa: E731
@@ -51,10 +52,9 @@ def measure_language(
     tokens = torch.tensor([len(row) + 1.0 for row in rows], dtype=torch.float64)  # and the end
     characters = torch.tensor([len(tokenizer.decode(row)) + 1.0 for row in rows], dtype=torch.float64)
 
-    nats, kappas = {"": nats_of(model, tokenizer, held_out), "uniform": tokens * math.log(len(tokenizer))}, {}
+    kappas = {name: smoothing(counts, n, encoded(choosing)) for name, n in NGRAMS.items()}
+    nats = {"": nats_of(model, tokenizer, held_out), "uniform": tokens * math.log(len(tokenizer))}
     for name, n in NGRAMS.items():
-        tried = {kappa: sum(counts.surprise(row, n, kappa) for row in encoded(choosing)) for kappa in KAPPAS}
-        kappas[name] = min(tried, key=lambda kappa: tried[kappa])
         nats[name] = torch.tensor([counts.surprise(row, n, kappas[name]) for row in rows], dtype=torch.float64)
 
     found: dict[str, Any] = {"captions": len(held_out), "learned_from": len(learned), "intervals": {}}
@@ -85,6 +85,11 @@ def measure_language(
     found["smoothing"] = kappas
     found["refused"] = [text for text in ours if not makes_sense(text, parse)][:5]
     return found
+
+
+def smoothing(counts: Counts, n: int, rows: Sequence[Sequence[int]]) -> float:
+    """The kappa of KAPPAS with which the model of n tokens is least surprised by these rows."""
+    return min(KAPPAS, key=lambda kappa: sum(counts.surprise(row, n, kappa) for row in rows))
 
 
 def behind(found: dict[str, Any], name: str, more: dict[str, Any]) -> None:
@@ -139,7 +144,8 @@ def nats_of(model: GPT, tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
 def written(model: GPT, tokenizer: Tokenizer, n: int, seed: int, **how: Any) -> list[str]:
     """n captions that the model writes; `how` as in `models.gpt.sample`."""
     device = next(model.parameters()).device
-    random, texts = torch.Generator(device).manual_seed(seed), []
+    random = torch.Generator(device).manual_seed(seed)
+    texts: list[str] = []
     for start in range(0, n, BATCH):
         begin = torch.full((min(BATCH, n - start), 1), BEGIN, device=device)
         texts += map(tokenizer.decode, sample(model, begin, generator=random, **how).tolist())
