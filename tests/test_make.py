@@ -98,13 +98,13 @@ def test_every_install_keeps_to_the_constraints(make: Make) -> None:
 
 
 def test_an_interrupted_set_up_goes_on_where_it_stopped(make: Make) -> None:
-    (make.folder / "interrupt").write_text(".[lab]")
+    (make.folder / "interrupt").write_text(".[lab,llm]")
     make("lab", code=2)
     assert make.calls()[-1][:3] == ["-m", "pip", "install"]
     (make.folder / "interrupt").unlink()
     make("lab")
     again = make.calls()
-    assert installs(again) == [".[lab]"]
+    assert installs(again) == [".[lab,llm]"]
     assert not [words for words in again if words[:2] == ["-m", "venv"]]
 
 
@@ -152,7 +152,7 @@ def test_a_change_of_the_dependencies_installs_again(make: Make, changed: str) -
     make("lab")
     make.calls()
     make("lab", f"--what-if={changed}")
-    assert installs(make.calls()) == [".[lab]"]
+    assert installs(make.calls()) == [".[lab,llm]"]
 
 
 def test_no_fitting_python_is_said_clearly(tmp_path: Path) -> None:

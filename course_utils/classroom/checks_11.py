@@ -106,6 +106,7 @@ nucleus = Check(
         "the temperature is not heard": cut(warm=lambda x, t: x),
         "the logits are multiplied by the temperature: divide": cut(warm=lambda x, t: x * t),
         "the temperature divides the probabilities; it divides the logits": cut(warm=lambda x, t: x.softmax(-1) / t),
+        "the head is chosen before the temperature is heard: divide the logits first": lambda x, t, top: (x / t).masked_fill(cut()(x, 1.0, top) == 0, -math.inf).softmax(-1),
         "the tail is kept, and the nucleus dropped": cut(keep=lambda p, top: p.cumsum(-1) - p >= top),
         "softmax is taken a second time of what is left, which gives the dropped tokens a chance again": cut(scale=lambda p: p.softmax(-1)),
         "one token too many is kept: what stands *before* a token must be below top_p": cut(keep=lambda p, top: (p.cumsum(-1) - 2 * p < top)),
@@ -115,7 +116,7 @@ nucleus = Check(
         "top_p is taken for a share of the vocabulary; it is a sum of probabilities": cut(keep=lambda p, top: torch.arange(len(p)) < top * len(p)),
     },
     todo="Return the probabilities, one for each token, and run this cell again.",
-    right="However flat the distribution, the head has the same weight, and another number of tokens.",
+    right="Flat or steep, the head has about the same weight, and another number of tokens.",
     hint="logits (V,): sort gives values and their old places, and scatter puts them back.",
 )  # fmt: skip
 
@@ -153,6 +154,7 @@ rotated = Check(
     turned(),
     [(some(3, 4), torch.tensor([0, 1, 2])), (some(2, 5, 6, seed=1), torch.tensor([7, 8, 9, 10, 40])), (some(2, 2, seed=2), torch.tensor([3, 1]))],
     {
+        "nothing is turned: x comes back as it was": turned(turn=lambda a, b, c, s: torch.cat([a, b], -1)),
         "it turns the other way: the sine has the other sign": turned(turn=lambda a, b, c, s: torch.cat([a * c + b * s, b * c - a * s], -1)),
         "neighbours are the pairs here; the page pairs number i with number i + d/2": turned(pair=neighbours, turn=interleaved),
         "all pairs turn equally fast: each has its own rate": turned(rate=lambda i, d: torch.ones_like(i)),
@@ -168,7 +170,7 @@ rotated = Check(
         "the position's code is added; RoPE turns, it adds nothing": turned(turn=lambda a, b, c, s: torch.cat([a + c, b + s], -1)),
     },
     todo="Return a tensor of the shape of x, and run this cell again.",
-    right="Lengths stay, and a product of two rotated vectors knows only how far apart they stand.",
+    right="Lengths stay, and a product of two turned vectors knows only their distance.",
     hint="The angles have the shape (T, d/2): they fit a and b, (..., T, d/2).",
     rtol=1e-6,
 )  # fmt: skip

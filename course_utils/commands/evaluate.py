@@ -1,10 +1,11 @@
-"""`python -m course_utils evaluate NAME`: how good is a generator (or the judge), in numbers with intervals."""
+"""`python -m course_utils evaluate NAME`: how good is a generator, a judge or a language model of captions, with intervals."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ EXAMPLES = """examples:
   python -m course_utils evaluate flow-shapes --prompts 500 --json
   python -m course_utils evaluate judge --json
   python -m course_utils evaluate judge-emoji --json              both judges of the world emoji_scenes
+  python -m course_utils evaluate gpt-captions --prompts 1000     perplexity, and how much of what it writes makes sense
   python -m course_utils evaluate judge --choose                  how sure it must be, from pictures labelled by eye
   python -m course_utils evaluate flow-shapes --choose            how much guidance, from the validation prompts
   python -m course_utils evaluate flow-shapes --prompts 200 --quick --steps 4 --guidance 1
@@ -38,10 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.allow_abbrev = False  # what was typed goes into the result
     parser.add_argument("name", help="weights: a shipped name or a folder")
     parser.add_argument("--path", type=typed_path, help="folder of the pictures that these weights were trained on")
-    parser.add_argument("--prompts", type=int, default=500, help="prompts of each group (default: %(default)s)")
+    parser.add_argument(
+        "--prompts",
+        type=int,
+        default=500,
+        help="prompts of each group; captions that a language model reads, and that it writes (default: %(default)s)",
+    )
     parser.add_argument("--steps", type=int, help="steps of the sampler (default: the card's)")
     parser.add_argument("--guidance", type=float, help="guidance (default: the card's)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the noise")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise, or of what is written")
     parser.add_argument(
         "--validation", action="store_true", help="use the validation prompts: for choices, not for results"
     )
@@ -74,20 +81,22 @@ def main(args: argparse.Namespace) -> None:
 
     if args.prompts < 1:
         raise CourseError(f"--prompts is {args.prompts}; it must be at least 1.")
+    card = read_card(args.name)
+    kind = card.get("kind")
+    if kind not in ("judge", "gpt", *FAMILIES):
+        raise CourseError(
+            f"The weights {args.name!r} are of the kind {kind!r}; `evaluate` measures generators, judges and language models."
+        )
+    check(args, card)
     if args.snapshots:
         rows = curve(args)
         print(json.dumps(rows[-1]) if args.json else f"measured {len(rows)} snapshots")
         return
-    card = read_card(args.name)
-    kind = card.get("kind")
-    if kind != "judge" and kind not in FAMILIES:
-        raise CourseError(
-            f"The weights {args.name!r} are of the kind {kind!r}; `evaluate` measures generators and the judge."
-        )
-    check(args, card)
     with watch_loaded() as weights:
         if kind == "judge":
             result = choose_certainty(args) if args.choose else judge_result(args)
+        elif kind == "gpt":
+            result = language_result(args, card)
         elif card.get("world", "shapes") not in MEASURED:
             result = fidelity_result(args, card)
         else:
@@ -108,6 +117,15 @@ def check(args: argparse.Namespace, card: dict[str, Any]) -> None:
     from course_utils.measure.worlds import MEASURED
 
     world = card.get("world", "shapes")
+    kind = card.get("kind", "")
+    for option in MEANINGLESS.get(kind, ()):
+        if getattr(args, option) not in (None, False):
+            raise CourseError(f"{args.name} draws no pictures; leave out --{option}.")
+    if kind == "gpt" and world not in MEASURED:
+        raise CourseError(
+            f"{args.name} has read captions of the world {world}, and there are grammars to judge what it writes for "
+            f"{' and '.join(MEASURED)} only; measure weights that were trained on one of them."
+        )
     judged = ("choose", "snapshots", "quick", "sample", "validation")
     for option in judged if world not in MEASURED else ():
         if getattr(args, option) not in (None, False):
@@ -119,9 +137,12 @@ def check(args: argparse.Namespace, card: dict[str, Any]) -> None:
         raise CourseError(f"The world {world} has no folder of pictures; leave out --path.")
     if args.path is None and world == "folder":
         raise CourseError(f"{args.name} was trained on a folder of pictures; name it, with --path my_pictures.")
-    for option, value in (("--steps", args.steps), ("--guidance", args.guidance)):
-        if card.get("kind") == "judge" and value is not None:
-            raise CourseError(f"The judge draws nothing; leave out {option}.")
+
+
+MEANINGLESS = {  # kind of weights: options that only generators of pictures hear, or only generators and judges
+    "judge": ("steps", "guidance", "snapshots"),
+    "gpt": ("steps", "guidance", "snapshots", "choose", "quick", "sample"),
+}
 
 
 def generator_result(args: argparse.Namespace) -> dict[str, Any]:
@@ -204,6 +225,41 @@ def fidelity_result(args: argparse.Namespace, card: dict[str, Any]) -> dict[str,
     )
     counts = {"pictures": n, "kept": len(kept), "trained_on": len(seen), **sampler(generator, args)}
     return {**counts, **found, "intervals": intervals, "seconds_per_picture": drawn.seconds / n}
+
+
+def language_result(args: argparse.Namespace, card: dict[str, Any]) -> dict[str, Any]:
+    """Perplexity on captions of the test split, which no training reads, and what is written; models that only count beside.
+
+    These count the very captions that the model was trained on. Raises CourseError if the card does not say how many those are.
+    """
+    from course_utils.language.tokenizer import Tokenizer
+    from course_utils.measure.language_quality import measure_language
+    from course_utils.measure.worlds import measured
+    from course_utils.models import load_model
+    from course_utils.training.config import choose_device
+    from course_utils.worlds.captioned import world
+
+    told = re.match(r"([\d,]+) captions of (\w+), (\w+)$", card.get("data", ""))
+    if told is None or told[3] != "train":
+        raise CourseError(
+            f"The card of {args.name} does not say that it was trained on so many captions of a whole world; give weights that "
+            "`train gpt` has written, without --split."
+        )
+    model = load_model(args.name, "gpt").to(choose_device(args.device or "auto"))
+    n, keep = args.prompts, int(told[1].replace(",", ""))
+    said = lambda split, numbers: world(card["world"], split).said(numbers, numbers)  # noqa: E731
+    return measure_language(
+        model,
+        Tokenizer(card["tokenizer"]),
+        measured(card["world"]).parse,
+        learned=said("train", range(keep)),
+        choosing=said("validation", range(n, n + CHOOSING)),  # with --validation the first n are measured
+        held_out=said("validation" if args.validation else "test", range(n)),
+        seed=args.seed,
+    )
+
+
+CHOOSING = 200
 
 
 def judge_b(world: str) -> Any:
