@@ -3,6 +3,7 @@
 import functools
 import random
 
+import numpy as np
 import pytest
 import torch
 from test_training import assert_same, config, network, noisy_sine, noisy_square, plain, sine, square, stop_at, weights
@@ -183,6 +184,16 @@ def test_what_cannot_be_recorded_is_said_in_a_sentence(again, monkeypatch):
     monkeypatch.setattr(distributed, "ranks", lambda: 2)
     with pytest.raises(CourseError, match="for one process"):
         run()(config(graph=True))
+
+
+@pytest.mark.parametrize(
+    "draw", [random.random, np.random.rand, lambda: torch.rand(1)], ids=["random", "numpy", "torch"]
+)
+def test_what_is_drawn_beside_a_gpu_is_seen(draw):
+    before = step.host_random(torch.device("cuda"))
+    assert step.host_random(torch.device("cuda")) == before
+    draw()
+    assert step.host_random(torch.device("cuda")) != before
 
 
 def test_without_a_gpu_nothing_is_recorded():

@@ -10,16 +10,7 @@ import torch
 from course_utils.common import CourseError
 
 # What may change when a run goes on; any other field would make it another run.
-MAY_CHANGE = (
-    "images",
-    "device",
-    "compile",
-    "graph",
-    "log_every_images",
-    "checkpoint_minutes",
-    "checkpoint_images",
-    "keep",
-)
+MAY_CHANGE = "images device compile graph log_every_images checkpoint_minutes checkpoint_images keep".split()
 
 
 @dataclass(frozen=True)

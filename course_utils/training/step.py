@@ -130,6 +130,6 @@ class Recorded:
 
 def host_random(device: torch.device) -> tuple[Any, ...]:
     """The states of the random generators that do not belong to the device."""
-    name, keys, *rest = np.random.get_state()
+    numpy_state = np.random.get_state(legacy=False)["state"]
     torch_state = torch.get_rng_state().numpy().tobytes() if device.type != "cpu" else b""
-    return torch_state, random.getstate(), name, keys.tobytes(), *rest  # type: ignore[union-attr]
+    return torch_state, random.getstate(), numpy_state["key"].tobytes(), numpy_state["pos"]
