@@ -973,6 +973,7 @@ def test_a_run_with_workers_is_the_run_without(run, tiny, monkeypatch):
         (["flow", "--batch-size", "64", "--accumulate", "5"], "accumulate"),
         (["flow", "--learning-rate", "-1"], "learning_rate"),
         (["flow", "--device", "toaster"], "toaster"),
+        (["flow", "--device", "cpu", "--graph"], "CUDA device"),
         (["flow", "--path", "file"], "--world folder"),
         (["flow", "--world", "digits", "--path", "file"], "--path"),
         (["autoencoder", "--world", "emoji", "--path", "file"], "--path"),

@@ -108,7 +108,8 @@ def test_exact_pins_stand_in_constraints_only() -> None:
 
 # ----------------------------------------------------------------------------------------------------------- rooms
 
-GROUND = {"common", "counters", "extras", "loaded", "profile", "weights"}  # they use no room; every room may use them
+# they use no room; every room may use them
+GROUND = {"common", "counters", "extras", "graphs", "loaded", "profile", "weights"}
 ROOMS = {  # room: the rooms it may use, in the order data flows
     "language": set(),
     "worlds": {"language"},  # captions are read in the form in which tokenizers read them

@@ -204,11 +204,11 @@ def test_ema_of_a_sequence_worked_out_by_hand():
     for seen, weight, expected in ((1000, 0.0, 4.0), (1010, 0.0, 2.0), (1020, 6.0, 4.0)):  # half a step, each step
         nn.init.constant_(model.weight, weight)
         model.count += 1
-        ema.update(seen, 10, good)
+        ema.update(ema.share(seen, 10), good)
         assert ema.model.weight.item() == pytest.approx(expected)
     assert ema.model.count.tolist() == [3, 3]
     model.count += 1
-    ema.update(1030, 10, ~good)  # a skipped step: its buffers go back
+    ema.update(ema.share(1030, 10), ~good)  # a skipped step: its buffers go back
     assert model.count.tolist() == ema.model.count.tolist() == [3, 3]
 
 

@@ -34,7 +34,7 @@ from course_utils.training.lock import alone_in
 from course_utils.weights import FORMATS, load_weights, save_weights
 from course_utils.worlds.captioned import WORLDS
 
-OPTIONS = ("images", "batch_size", "accumulate", "learning_rate", "precision", "compile", "device", "seed")
+OPTIONS = ("images", "batch_size", "accumulate", "learning_rate", "precision", "compile", "graph", "device", "seed")
 
 TRIAL = 2.0  # seconds that --minutes takes at least to measure this machine
 
@@ -119,7 +119,7 @@ def train_here(args: argparse.Namespace, words: Sequence[str]) -> Path:
     for place in (course_home(), *([args.out] if args.out else [])):
         check_writable(place)
     recipe: Recipe = module(args.what).recipe(args)
-    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name, None) is not None}
     config = dataclasses.replace(recipe.config, **given)
     folder = course_home() / "runs" / (args.run or recipe.name)
     first = distributed.rank() == 0

@@ -48,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw N prompts twenty times in the run, and log what a judge says of them; 0: not at all (default: %(default)s)",
     )
     parser.add_argument("--init", metavar="NAME", help="start from these weights of the same space")
+    parser.add_argument(
+        "--graph",
+        action=argparse.BooleanOptionalAction,
+        help="on a GPU, record a whole step once and replay it: for small models, which wait for Python (default: no)",
+    )
 
 
 def patch_side(asked: int | None, size: int) -> int:

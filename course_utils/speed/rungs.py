@@ -21,6 +21,7 @@ from course_utils.common import CourseError
 from course_utils.generators import load
 from course_utils.generators.flow import FlowGenerator, Velocity
 from course_utils.generators.flow_map import FlowMapGenerator
+from course_utils.graphs import capture
 from course_utils.speed.reuse import reuse
 from course_utils.weights import read_card
 
@@ -248,20 +249,6 @@ class Replayed(nn.Module):
             there.copy_(one)
         replay()
         return out.clone()
-
-
-def capture(run: Callable[[], Tensor]) -> tuple[Callable[[], Any], Tensor]:
-    """Records the kernels of a function as a CUDA graph, after three runs that let libraries choose their kernels."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        out = run()
-    return graph.replay, out
 
 
 def guidance_interval(generator: FlowGenerator) -> FlowGenerator:

@@ -10,7 +10,7 @@ import torch
 from course_utils.common import CourseError
 
 # What may change when a run goes on; any other field would make it another run.
-MAY_CHANGE = ("images", "device", "compile", "log_every_images", "checkpoint_minutes", "checkpoint_images", "keep")
+MAY_CHANGE = "images device compile graph log_every_images checkpoint_minutes checkpoint_images keep".split()
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class TrainConfig:
     ema_half_life_images: int = 50_000
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the hardware computes in it
     compile: bool = False
+    graph: bool = False  # record the whole step as one CUDA graph, where the GPU waits for Python (`training/step.py`)
     device: str = "auto"  # auto: cuda if there is one, else cpu
     seed: int = 0
     log_every_images: int = 5_000
@@ -45,6 +46,10 @@ class TrainConfig:
             raise CourseError(
                 f"A batch of {self.batch_size} cannot be computed in {self.accumulate} equal parts; "
                 "choose an `accumulate` that divides `batch_size`."
+            )
+        if self.graph and self.accumulate > 1:
+            raise CourseError(
+                f"A recorded step (`graph`) computes its batch whole, and `accumulate` is {self.accumulate}; leave out one of them."
             )
         for name, known in (("decay", ("cosine", "linear", "constant")), ("precision", ("auto", "fp32", "bf16"))):
             if getattr(self, name) not in known:

@@ -23,15 +23,24 @@ class Ema:
         self.weights: list[Tensor] = list(model.parameters())
         self.kept_buffers, self.buffers = list(self.model.buffers()), list(model.buffers())
 
+    def share(self, images_seen: float, batch_size: int) -> float:
+        """How far the average moves in a step that ends at `images_seen`: 1 − decay."""
+        return 1 - ema_decay(self.half_life_images, images_seen, batch_size)
+
     @torch.no_grad()
-    def update(self, images_seen: int, batch_size: int, good: Tensor) -> None:
-        """average ← decay · average + (1 − decay) · weights, after a step that ended at `images_seen`.
+    def update(self, share: float | Tensor, good: Tensor) -> None:
+        """average ← average + share · (weights − average).
 
         `good` is a boolean scalar on the device. Where it is False the step was skipped, and so the model's own buffers
-        go back to what they were before it.
+        go back to what they were before it. `share` may be a scalar there, too.
         """
-        decay = ema_decay(self.half_life_images, images_seen, batch_size)
-        torch._foreach_lerp_(self.averages, self.weights, 1 - decay)  # one kernel for all tensors, not one for each
+        # a few kernels for all tensors, not one for each
+        if isinstance(share, Tensor):  # PyTorch has no lerp of many tensors by one of them
+            moves = torch._foreach_sub(self.weights, self.averages)
+            torch._foreach_mul_(moves, share)
+            torch._foreach_add_(self.averages, moves)
+        else:
+            torch._foreach_lerp_(self.averages, self.weights, share)
         for kept, buffer in zip(self.kept_buffers, self.buffers, strict=True):
             kept.copy_(torch.where(good, buffer, kept))
             buffer.copy_(kept)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils.training import distributed
 from course_utils.training.config import TrainConfig, use_bf16
-from course_utils.training.loop import move
+from course_utils.training.nested import move
 from course_utils.training.state import State
 
 

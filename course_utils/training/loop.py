@@ -31,10 +31,11 @@ from course_utils.training.callbacks import Callback
 from course_utils.training.config import TrainConfig, choose_device, use_bf16
 from course_utils.training.ema import Ema
 from course_utils.training.lock import alone_in
+from course_utils.training.nested import move
 from course_utils.training.schedules import learning_rate
 from course_utils.training.state import State, load_into, restore, save, take_stock, write_log
+from course_utils.training.step import Loss, Recorded, Step
 
-Loss = Callable[[nn.Module, Any], tuple[Tensor, Mapping[str, Tensor | float]]]
 Batches = Callable[[int, int, torch.Generator], Any]
 
 
@@ -76,6 +77,10 @@ def train(
     Raises CourseError when the numbers stop being finite, a checkpoint does not fit or cannot be written, another process
     trains in the folder, or a signal (Ctrl-C, SIGTERM) asks to stop; the last saves a checkpoint first.
     """
+    if config.graph and (distributed.ranks() > 1 or optimiser_of is not None):
+        raise CourseError(
+            "A recorded step (`graph`) is for one process and the loop's own optimiser; leave out `graph` (--graph)."
+        )
     device = choose_device(config.device)
     bf16 = use_bf16(config.precision, device)
     checkpoints.seed_everything(config.seed)
@@ -85,20 +90,26 @@ def train(
     distributed.share_weights(model)
     ema = Ema(model, config.ema_half_life_images)
     optimiser = (optimiser_of or make_optimiser)(model, config)
-    # It scales by 1, which is nothing: it is here to leave out steps whose gradient is not finite. With a fused optimiser the
-    # device decides that by itself, and the CPU need not wait to hear of it.
-    scaler = torch.amp.GradScaler(device.type, init_scale=1.0)
     rank, ranks = distributed.rank(), distributed.ranks()
     part_size, n_parts = config.part(ranks), config.accumulate * ranks
     settings = json.loads(json.dumps({**dataclasses.asdict(config), "accumulate": n_parts, **(about or {})}))
     place = typed_path(folder) if folder is not None else None
     state = State(model, ema.model, optimiser, config, place, settings, device)
     if config.compile:  # one graph of kernels a step, where the GPU need not keep gradients from part to part
-        graphs = device.type == "cuda" and config.accumulate == 1
+        graphs = device.type == "cuda" and config.accumulate == 1 and not config.graph
         loss = torch.compile(loss, mode="reduce-overhead" if graphs else "default")
+    step = Step(model, loss, optimiser, ema, clip=config.clip, accumulate=config.accumulate, bf16=bf16, device=device)
+    make = Recorded(step) if config.graph else step
     generator = torch.Generator(device)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    statistics = [b for name, b in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
+
+    def parts(images: int) -> Iterator[Any]:
+        """This process's parts of the batch that begins at this image."""
+        for position in range(images + rank * part_size, images + config.batch_size, ranks * part_size):
+            generator.manual_seed(batch_seed(config.seed, position))
+            if n_parts > 1:
+                torch.manual_seed(noise_seed(config.seed, position))
+            yield move(batches(position, part_size, generator), device)
+
     rows: list[Tensor] = []  # one a step; they stay on the device until a log line or a checkpoint needs them
     clock = time.monotonic
 
@@ -109,41 +120,19 @@ def train(
         saved_at = logged_at = clock()
         images_logged = state.images
         while state.images < config.images:
-            optimiser.zero_grad()
-            parts = []
+            # the rate at the middle of the batch, so that no step is made with 0
+            rate = learning_rate(config, state.images + config.batch_size / 2)
             following = state.images + config.batch_size
-            for position in range(state.images + rank * part_size, following, ranks * part_size):
-                generator.manual_seed(batch_seed(config.seed, position))
-                if n_parts > 1:
-                    torch.manual_seed(noise_seed(config.seed, position))
-                batch = move(batches(position, part_size, generator), device)
-                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    value, details = loss(model, batch)
-                scaler.scale(value / config.accumulate).backward()
-                parts.append([torch.as_tensor(v, device=device).detach().float() for v in (value, *details.values())])
-            means = torch.stack([torch.stack(part) for part in parts]).mean(0)
-            gradients = [p.grad for p in trained if p.grad is not None]
-            distributed.average([*gradients, *statistics, means])
-            norm = nn.utils.get_total_norm(gradients)
-            good = means[0].isfinite() & norm.isfinite()
-            # A norm that is no number makes every gradient so, by which the scaler knows a step to leave out.
-            nn.utils.clip_grads_with_norm_(model.parameters(), config.clip, torch.where(good, norm, torch.nan))
-            rows.append(torch.cat([means[:1], norm.view(1), means[1:]]))
-
-            for group in optimiser.param_groups:  # at the middle of the batch, so that no step is made with 0
-                group["lr"] = learning_rate(config, state.images + config.batch_size / 2)
-            scaler.step(optimiser)
-            scaler.update(1.0)
+            rows.append(make(parts(state.images), rate, ema.share(following, config.batch_size)))
             state.images = following
             state.step += 1
-            ema.update(state.images, config.batch_size, good)
 
             finished, stopping = state.images >= config.images, distributed.any_rank(bool(signals))
             if finished or crossed(config.log_every_images, state.images, config.batch_size):
                 take_stock(state, rows)
                 state.seconds = clock() - started
-                rate = (state.images - images_logged) / max(clock() - logged_at, 1e-9)
-                write_log(state, ["loss", "gradient_norm", *details], rate, callbacks)
+                speed = (state.images - images_logged) / max(clock() - logged_at, 1e-9)
+                write_log(state, step.names, speed, callbacks)
                 logged_at, images_logged = clock(), state.images  # the rate leaves out what callbacks took
             if config.checkpoint_images is not None:
                 due = crossed(config.checkpoint_images, state.images, config.batch_size)
@@ -171,19 +160,6 @@ def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
-
-
-def move(batch: Any, device: torch.device) -> Any:
-    """`batch` with every tensor in it on `device`; from CPU to GPU through pinned memory, so that nobody waits."""
-    if isinstance(batch, Tensor):
-        pin = device.type == "cuda" and batch.device.type == "cpu"
-        return (batch.pin_memory() if pin else batch).to(device, non_blocking=pin)
-    if isinstance(batch, Mapping):
-        return {key: move(value, device) for key, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        moved = [move(value, device) for value in batch]
-        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
-    return batch
 
 
 def crossed(every: int, images: int, batch_size: int) -> bool:

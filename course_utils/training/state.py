@@ -81,7 +81,7 @@ def write_log(state: State, names: Sequence[str], rate: float, callbacks: Sequen
     before = state.history[-1]["images"] if state.history else 0
     line: dict[str, Any] = {"images": state.images, "seconds": state.seconds, **dict(zip(names, means, strict=True))}
     line |= {
-        "learning_rate": state.optimiser.param_groups[0]["lr"],
+        "learning_rate": float(state.optimiser.param_groups[0]["lr"]),
         "images_per_second": rate,
         "skipped": state.skipped,
     }
