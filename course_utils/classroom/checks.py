@@ -118,6 +118,8 @@ class Check:
             return parts is not None and all(map(self.same, parts, wanted))
         numbers, right = _both(got, wanted)
         if right is None:
+            if isinstance(wanted, Mapping) and isinstance(got, Mapping):
+                return self.same(list(got), list(wanted)) and self.same(list(got.values()), list(wanted.values()))
             if isinstance(wanted, list) and isinstance(got, list):  # such as rows of other lengths
                 return len(got) == len(wanted) and all(map(self.same, got, wanted))
             try:

@@ -55,6 +55,8 @@ mean_pool = Check(
         "all texts are divided by the same number, the mean length": pooled(
             divide=lambda total, there: total / there.sum(1).mean()
         ),
+        "the sum is divided by the number of texts: divide by each text's own number of tokens": pooled(divide=lambda total, there: total / len(there)),
+        "all sums are divided by the tokens of the whole batch: each text has its own number": pooled(divide=lambda total, there: total / there.sum()),
         "the mean is taken over all texts together; each has its own": lambda context, mask: context[mask].mean(0).expand(len(mask), -1),
         "the first vector is taken; the mean is asked": lambda context, mask: context[:, 0],
         "the last vector of each text is taken; the mean is asked": lambda context, mask: context[torch.arange(len(mask)), mask.sum(1) - 1],
@@ -138,6 +140,16 @@ def kept(
     return answer
 
 
+def doubled(requests: Sequence[int], most: int) -> int:
+    """The slip that appends each request, whether its text is there or not."""
+    order: list[int] = []
+    hits = 0
+    for one in requests:
+        hits += one in order
+        order = [*order, one][-most:]
+    return hits
+
+
 def emptied(requests: Sequence[int], most: int) -> int:
     """The slip that begins anew when the cache is full."""
     there: set[int] = set()
@@ -175,6 +187,8 @@ cache_hits = Check(
         "there is room for one text fewer than `most`, or a full cache drops one before it looks whether the new text is there": kept(room=-1),
         "the whole cache is emptied when it is full: one text makes room": emptied,
         "the text used most rarely is dropped: it should be the one used longest ago": rarest,
+        "a hit puts its text in a second time, which takes another's place": doubled,
+        "the different texts are counted; of each all requests but the first may be hits": lambda requests, most: len(set(requests)),
         "only a text asked for twice in a row counts as a hit": lambda requests, most: sum(map(eq, requests, requests[1:])),
         "the first request for a text is a hit, too: it must be read": lambda requests, most: len(requests),
         "misses are counted; hits are asked": kept(misses=True),
@@ -211,6 +225,8 @@ def networks(features: int, classes: int, seed: int) -> tuple[Callable[..., Any]
             raise CourseError(f"The classifier got {form(pictures)}; it takes pictures (B, 3, H, W).")
         return pictures.mean((2, 3)) @ weights
 
+    for network in (language_model, generator, classifier):
+        network.__qualname__ = network.__name__  # Python's own messages then call it as the reader does
     return language_model, generator, classifier
 
 
@@ -282,11 +298,15 @@ last_state = Check(
     {
         "the first vector is taken: it has read one token": state(lambda mask: 0 * mask.sum(1)),
         "the last column is taken, which is padding in short texts": state(lambda mask: 0 * mask.sum(1) - 1),
+        "padding is set to 0 and the last column taken, which is padding in short texts": lambda context, mask: (context * mask[..., None])[:, -1],
+        "the largest number of each column is taken; the last vector is asked": lambda context, mask: (
+            context.masked_fill(~mask[..., None], -torch.inf).amax(1)
+        ),
         "the place after the last token is taken: count from 0": state(lambda mask: mask.sum(1).clamp_max(mask.shape[1] - 1)),
         "the last token but one is taken": state(lambda mask: (mask.sum(1) - 2).clamp_min(0)),
         "the mean is taken; here the last vector is asked": pooled(),
     },
     todo="Return a tensor (B, C), and run this cell again.",
     right="It has read the whole text.",
-    hint="context[rows, places] takes one vector from each text: both are whole numbers (B,), the rows torch.arange(B).",
+    hint="The last of n tokens is number n - 1; context[rows, places] with two rows of whole numbers (B,) takes one vector from each text.",
 )  # fmt: skip
