@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course_utils.classroom import checks, checks_04, checks_06, checks_10, checks_13, checks_16, checks_17, run
+from course_utils.classroom import (
+    checks,
+    checks_04,
+    checks_06,
+    checks_10,
+    checks_12,
+    checks_13,
+    checks_16,
+    checks_17,
+    run,
+)
 from course_utils.classroom.checks import Check, Stopped
 from course_utils.classroom.tidy import code_cells, read, tags, text
 from course_utils.worlds.captions import parse
@@ -76,6 +88,7 @@ def steady(check: Check) -> Callable[..., Any]:
 
 
 ODD = ["three", [], {}, torch.zeros(2, 2), object(), math.nan, [["a"], 1], np.array(["a", None], dtype=object)]
+ODD += [[torch.zeros(2, 3), torch.zeros(3, 3)], [[torch.zeros(2)], [1, 2]], {"a": torch.zeros(2)}]
 
 
 @pytest.mark.parametrize("check", FUNCTIONS.values(), ids=FUNCTIONS)
@@ -199,6 +212,43 @@ def left_out_of_the_sums(logits: Any, scenes: Any) -> Any:
     return sum((table.sum(way) / table.diagonal()).log().mean() for way in (0, 1)) / 2
 
 
+def ordered_hits(requests: Any, most: int) -> Any:
+    """Exercise 3 of lesson 12 with a dictionary that knows its order, and the count as a tensor."""
+    kept: OrderedDict[int, None] = OrderedDict()
+    hits = torch.tensor(0)
+    for one in requests:
+        if one in kept:
+            hits += 1
+            kept.move_to_end(one)
+        else:
+            kept[one] = None
+            if len(kept) > most:
+                kept.popitem(last=False)
+    return hits
+
+
+def library_hits(requests: Any, most: int) -> int:
+    """The same by Python's own cache."""
+    read = functools.lru_cache(maxsize=most)(lambda one: one)
+    for one in requests:
+        read(one)
+    return read.cache_info().hits
+
+
+def one_by_one(tokens: Any, noise: Any, language_model: Callable, generator: Callable, classifier: Callable) -> Any:
+    """Clinic 1 of lesson 12, a caption at a time, with lists."""
+    pictures = [generator(noise[i : i + 1], language_model(row[None]))[0] for i, row in enumerate(tokens)]
+    scores = [classifier(picture[None])[0].tolist() for picture in pictures]
+    return [pictures, [row.index(max(row)) for row in scores]]
+
+
+def hidden_behind(tokens: Any, noise: Any, language_model: Callable, generator: Callable, classifier: Callable) -> Any:
+    """The mistake of that clinic: a second network takes the first one's name."""
+    model = language_model
+    model = classifier
+    return model(tokens)
+
+
 ALSO_RIGHT = [
     ("heun_step", checks_16.heun(lambda f, x, v, t, n: f(x.add((n - t)[:, None] * v), n))),
     ("noise_deviation", lambda t, s: (1 - t) / torch.sqrt((1 - t) ** 2 + t**2 * s**2)),
@@ -260,6 +310,25 @@ ALSO_RIGHT = [
     ("picture_head", lambda x: 2 * torch.sigmoid(x) - 1),
     ("picture_head", F.softsign),
     ("steady_pair", lambda counts: list(sorted(counts, key=lambda pair: (-counts[pair], pair))[0])),
+    ("mean_pool", lambda c, m: [row[there].mean(0) for row, there in zip(c, m, strict=True)]),
+    ("mean_pool", lambda c, m: [row[: int(n)].mean(0).tolist() for row, n in zip(c, m.sum(1), strict=True)]),
+    ("mean_pool", lambda c, m: np.stack([row[there].mean(0) for row, there in zip(c.numpy(), m.numpy(), strict=True)])),
+    ("mean_pool", lambda c, m: torch.einsum("btc,bt->bc", c.float(), m.float()) / m.sum(1, keepdim=True)),
+    ("mean_pool", lambda c, m: torch.where(m[..., None], c, torch.nan).nanmean(1)),
+    ("mean_pool", careless(checks_12.pooled())),
+    ("nearest", lambda q, t: torch.cdist(F.normalize(q), F.normalize(t)).argmin(1)),
+    ("nearest", lambda q, t: [int(F.cosine_similarity(one[None], t).argmax()) for one in q]),
+    ("nearest", lambda q, t: (q.numpy() @ (t / t.norm(dim=1, keepdim=True)).numpy().T).argmax(1)),
+    ("nearest", lambda q, t: torch.einsum("nc,mc->nm", q.float(), F.normalize(t.float())).topk(1).indices[:, 0]),
+    ("cache_hits", ordered_hits),
+    ("cache_hits", library_hits),
+    ("drawn_and_labelled", one_by_one),
+    ("drawn_and_labelled", lambda tokens, noise, m, g, c: (g(noise, m(tokens)).float(), c(g(noise, m(tokens))).softmax(1).topk(1).indices[:, 0])),
+    ("drawn_and_labelled", careless(checks_12.path())),
+    ("last_state", lambda c, m: [row[there][-1] for row, there in zip(c, m, strict=True)]),
+    ("last_state", lambda c, m: c.gather(1, (m.sum(1) - 1)[:, None, None].expand(-1, 1, c.shape[2]))[:, 0]),
+    ("last_state", lambda c, m: np.array([row[int(n) - 1].tolist() for row, n in zip(c, m.sum(1), strict=True)])),
+    ("last_state", lambda c, m: torch.einsum("btc,bt->bc", c, (m.cumsum(1) * m == m.sum(1, keepdim=True)).double())),
     ("recall_at_k", lambda s, k: sum(int((row >= row[i]).sum()) <= k for i, row in enumerate(s)) / len(s)),
     ("recall_at_k", lambda s, k: np.mean([k >= int((row >= row[i]).sum()) for i, row in enumerate(s.numpy())])),
     ("both_ways", lambda a, b, s: -((s * a @ b.T).log_softmax(1) + (s * a @ b.T).log_softmax(0)).diagonal().mean() / 2),
@@ -346,6 +415,27 @@ SAID = [
     ("picture_head", lambda x: x.detach().tanh(), "No gradient comes through"),
     ("picture_head", lambda x: 0.5 * x.tanh(), "no output gives black"),
     ("steady_pair", lambda counts: "ab", "Return a pair of texts, a key of `counts`; yours, ab,"),
+    ("mean_pool", lambda c, m: torch.einsum("btc,bt->bc", c, m), "mask holds True and False"),
+    ("mean_pool", lambda c, m: (c * m).sum(1), "mask[..., None] is (B, T, 1)"),
+    ("mean_pool", lambda c, m: (c * m[..., None]).sum(0) / len(c), "should have the shape (3, 4); yours has the shape (5, 4)"),
+    ("mean_pool", lambda c, m: [row[there] for row, there in zip(c, m, strict=True)], "not yet. The answer is a tensor of numbers; yours is a list."),
+    ("mean_pool", lambda c, m: c.mean(1), "not yet. It looks as if padding is counted, too: the mask is not used"),
+    ("nearest", lambda q, t: F.normalize(q) @ t, "a row for each query"),
+    ("nearest", lambda q, t: (F.normalize(q) @ t.T).argmax(1), "not yet. It looks as if the rows of the table are not divided by their lengths"),
+    ("nearest", lambda q, t: "the first", "The answer is a tensor of numbers; yours is 'the first'."),
+    ("cache_hits", lambda requests, most: [True, False], "The answer should be one number"),
+    ("cache_hits", lambda requests, most: library_hits(requests, most - 1), "there is room for one text fewer"),
+    ("drawn_and_labelled", lambda tokens, noise, m, g, c: {"pictures": g(noise, m(tokens)), "classes": [0]}, "not yet. The answer has 2 parts; yours is a dict."),
+    ("drawn_and_labelled", lambda tokens, noise, m, g, c: g(m(tokens)), "TypeError: generator() missing 1 required positional argument: 'vectors'."),
+    ("drawn_and_labelled", hidden_behind, "not yet. The classifier got a tensor (5, 4) of int64; it takes pictures (B, 3, H, W)."),
+    ("drawn_and_labelled", lambda tokens, noise, m, g, c: (g(noise, tokens), 0), "The generator got a tensor (5, 4) of int64 for a caption; it takes the language model's vectors"),
+    ("drawn_and_labelled", lambda tokens, noise, m, g, c: (g(m(tokens), noise), 0), "The generator got a tensor (5, 7) of float64 first"),
+    ("drawn_and_labelled", lambda tokens, noise, m, g, c: m(noise), "The language model got a tensor (5, 3, 6, 4) of float64; it takes tokens"),
+    ("drawn_and_labelled", lambda tokens, noise, m, g, c: m(tokens.tolist()), "The language model got a list"),
+    ("drawn_and_labelled", lambda tokens, noise, m, g, c: c(noise).view(3, 8, 8), "only the generator gives pictures"),
+    ("last_state", lambda c, m: c[:, m.sum(1) - 1], "should have the shape (3, 4); yours has the shape (3, 3, 4)"),
+    ("last_state", lambda c, m: c[m][-1], "should have the shape (3, 4); yours has the shape (4,)"),
+    ("last_state", lambda c, m: c[torch.arange(2), m.sum(1) - 1], "The last of n tokens is number n - 1"),
     ("recall_at_k", lambda s, k: s > k, "The answer should be one number"),
     ("recall_at_k", lambda s, k: 0.5, "not yet. For scores = a tensor (7, 7), k = 2"),
     ("both_ways", lambda a, b, s: checks_13.symmetric()(a, b, s).item(), "should have a gradient in a, and has none"),

@@ -143,6 +143,15 @@ def test_encoders_and_decoders_of_the_library(stand_in: dict[str, Path], name: s
     assert not any(p.requires_grad for p in encoder.model.parameters())
 
 
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_an_empty_text_has_a_vector_too(stand_in: dict[str, Path], name: str) -> None:
+    encoder = Pretrained(stand_in[name])
+    alone, beside = encoder([""]), encoder(["a red circle", " "])
+    assert alone.pooled.isfinite().all() and beside.mask.any(1).all()
+    assert torch.allclose(alone.pooled[0], beside.pooled[1], atol=1e-5)
+    assert torch.allclose(encoder(["a red circle"]).pooled[0], beside.pooled[0], atol=1e-5)
+
+
 def test_a_decoder_s_first_vector_has_read_one_token_and_bert_s_all(stand_in: dict[str, Path]) -> None:
     pair = ["red circle left", "red stars right"]
     for name, same in (("gpt2", True), ("bert", False)):

@@ -118,9 +118,13 @@ class Check:
             return parts is not None and all(map(self.same, parts, wanted))
         numbers, right = _both(got, wanted)
         if right is None:
+            if isinstance(wanted, Mapping) and isinstance(got, Mapping):
+                return self.same(list(got), list(wanted)) and self.same(list(got.values()), list(wanted.values()))
+            if isinstance(wanted, list) and isinstance(got, list):  # such as rows of other lengths
+                return len(got) == len(wanted) and all(map(self.same, got, wanted))
             try:
                 return type(got) is type(wanted) and bool(got == wanted)
-            except ValueError:  # an array of objects is neither true nor false
+            except (ValueError, RuntimeError):  # an array of objects is neither true nor false
                 return False
         if numbers is None or numbers.shape != right.shape:
             return False

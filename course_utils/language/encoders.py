@@ -137,11 +137,14 @@ class Pretrained:
         if self.tokenizer.pad_token is None:  # as in GPT-2: what stands there is masked
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.tokenizer.padding_side = "right"
+        # An empty text of a decoder would have no token at all, and no mean.
+        self.blank = "" if self.tokenizer("")["input_ids"] else self.tokenizer.pad_token
         self.layer, self.pooling, self.width = layer, pooling, self.model.config.hidden_size
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Text:
-        rows = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+        texts = [text if text.strip() else self.blank for text in texts]
+        rows = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
         mask = rows["attention_mask"].bool()
         context = self.model(**rows, output_hidden_states=True).hidden_states[self.layer]
         if self.pooling == "mean":
