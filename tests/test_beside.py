@@ -351,6 +351,8 @@ def test_tables_and_figure_show_the_entry(tiny: Path) -> None:
     student = rows[1]["groups"]["all"]
     assert f"| all, judge A: % of 10 | {10 * rows[0]['groups']['all']['right']}.0 | {10 * student['right']}.0, " in text
     assert "| evaluations | 4 | 2 | 2 | 2 |" in text and "held out synonyms, judge B: % of 1 |" in text
+    apart = 100 * (rows[0]["groups"]["all"]["right"] - student["right"]) / 10
+    assert f"| all, judge A: points from the student | {apart:+.1f} [" in text and "] | – | " in text
     assert len({line.count("|") for line in text.splitlines()}) == 1 and "fidelity (floor " in text
     attributes = by_attribute(entry)
     assert attributes.count("\n| ") == len(rows[0]["most_likely"]) + 2 and "| place: % of 2 |" in attributes

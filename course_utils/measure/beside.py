@@ -222,6 +222,8 @@ def by_group(entry: dict[str, Any]) -> str:
         for group, first in rows[0][part].items():
             about = f"{group.replace('_', ' ')}, judge {reader}: % of {first['of']:,}"
             lines.append([about, *(percent(row[part][group]) for row in rows)])
+    apart = [[100 * v for v in row["from_student"]] for row in rows]
+    lines.append(["all, judge A: points from the student", *(interval(one, 1) if any(one) else "–" for one in apart)])
     for kind, about in (("fidelity", f" (floor {rows[0]['fidelity_floor']:.1f})"), ("diversity", "")):
         cells = [with_difference(row[kind], row["intervals"][f"{kind}_difference"], 2) for row in rows]
         lines.append([kind + about, *cells])
@@ -245,10 +247,13 @@ def percent(found: dict[str, Any]) -> str:
 
 def with_difference(value: float, difference: Sequence[float], digits: int) -> str:
     """A number and its difference from the teacher with the interval; the number alone where nothing differs."""
-    if not any(difference):
-        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f}" + (f", {interval(difference, digits)}" if any(difference) else "")
+
+
+def interval(difference: Sequence[float], digits: int) -> str:
+    """A difference with its interval."""
     apart, low, high = (f"{v:+.{digits}f}" for v in difference)
-    return f"{value:.{digits}f}, {apart} [{low}, {high}]"
+    return f"{apart} [{low}, {high}]"
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> str:
