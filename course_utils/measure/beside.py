@@ -162,7 +162,7 @@ def row_of(
         "most_likely": {name: share(likely(mine, name), likely(teacher, name), rows) for name, rows in said.items()},
         **{kind: quality[kind] for kind in (*kinds, "fidelity_floor", "pictures")},
         "intervals": {k: quality["intervals"][k] for kind in kinds for k in (kind, f"{kind}_difference")},
-        "from_student": paired_bootstrap(*([float(v) for v in one["right"]] for one in (mine, student))),
+        "from_student": share(mine["right"], student["right"], groups["all"])["difference"],
     }
 
 
