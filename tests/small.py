@@ -16,10 +16,12 @@ from torch import nn
 from torchvision import datasets
 
 from course_utils.common import DATA
+from course_utils.generators import load
 from course_utils.language.tokenizer import Tokenizer
 from course_utils.models.autoencoder import Autoencoder, AutoencoderConfig
 from course_utils.models.dit import DiT, DiTConfig
 from course_utils.models.features import FeatureNetwork, FeaturesConfig
+from course_utils.models.flow_map import FlowMap, FlowMapConfig
 from course_utils.models.judge import JudgeConfig, JudgeNetwork
 from course_utils.models.text_encoder import TextEncoderConfig
 from course_utils.weights import save_weights
@@ -97,6 +99,15 @@ def flow_weights(folder: Path, space: str = "latents", **card: Any) -> Path:
         about["autoencoder"] = dataclasses.asdict(AUTOENCODER)
         parts["autoencoder"] = Autoencoder(AUTOENCODER).state_dict()
     return save_weights(folder, parts, {**about, **card}, torch.float32)
+
+
+def student_weights(teacher: Path, folder: Path) -> Path:
+    """A student of two jumps that has learned something, beside its teacher."""
+    one = load(teacher, "cpu")
+    config = FlowMapConfig(str(teacher), one.card["sha256"], rank=2)  # type: ignore[attr-defined]
+    learned = awake(FlowMap(config, one.model)).trained()  # type: ignore[attr-defined]
+    card = {"kind": "flow-map", "config": dataclasses.asdict(config), "taught": [2]}
+    return save_weights(folder, {"flow-map": learned}, {**card, "sampler": {"steps": 2, "guidance": 2.0}})
 
 
 def judge_weights(folder: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import awake, dit, features_weights, flow_weights, judge_weights
+from small import dit, features_weights, flow_weights, judge_weights, student_weights
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -30,11 +29,11 @@ from course_utils.measure.ceilings import ceilings, gemm, roof
 from course_utils.measure.costs import Costs, Traffic, count, operations_by_layer
 from course_utils.measure.fidelity import Features
 from course_utils.measure.judge import Judge
+from course_utils.measure.kept import Kept
+from course_utils.measure.paired import Readers, asked_of
 from course_utils.measure.timing import interleaved, milliseconds, ratio, spread
-from course_utils.models.flow_map import FlowMap, FlowMapConfig
 from course_utils.models.layers import Attention
 from course_utils.speed import ladder as ladder_file
-from course_utils.speed.kept import Kept
 from course_utils.speed.ladder import (
     FIELDS,
     check_equal,
@@ -45,10 +44,9 @@ from course_utils.speed.ladder import (
     prepare,
     prepare_all,
 )
-from course_utils.speed.quality import Readers, asked_of, fewest_steps
+from course_utils.speed.quality import fewest_steps
 from course_utils.speed.rungs import CHANGES, FUSED, Replayed, Rung, change, flow_ladder, guidance_interval, threads
 from course_utils.speed.table import markdown
-from course_utils.weights import save_weights
 
 MACHINE: dict[str, Any] = {"gemm": {"fp32": 1e10, "bf16": 1e10}, "bandwidth": 1e9, "overhead": 1e-6, "size": 8}
 MACHINE["all threads"] = dict(MACHINE)
@@ -524,15 +522,6 @@ def home_of_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     judge_weights(tmp_path / "data" / "weights" / "judge")
     features_weights(tmp_path / "data" / "weights" / "features")
     return flow_weights(tmp_path / "tiny")
-
-
-def student_weights(teacher: Path, folder: Path) -> Path:
-    """A student of two jumps that has learned something, beside its teacher."""
-    one = load(teacher, "cpu")
-    config = FlowMapConfig(str(teacher), one.card["sha256"], rank=2)  # type: ignore[attr-defined]
-    learned = awake(FlowMap(config, one.model)).trained()  # type: ignore[attr-defined]
-    card = {"kind": "flow-map", "config": dataclasses.asdict(config), "taught": [2]}
-    return save_weights(folder, {"flow-map": learned}, {**card, "sampler": {"steps": 2, "guidance": 2.0}})
 
 
 def test_a_student_has_a_rung_its_control_and_one_together(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from course_utils.common import ROOT, CourseError, atomic_path, course_home, typed_path
 
 if TYPE_CHECKING:
-    from course_utils.speed.kept import Kept
+    from course_utils.measure.kept import Kept
 
 EXAMPLES = """examples:
   python -m course_utils bench                              the whole ladder into book/results: about half an hour on a CPU
@@ -71,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
 
     from course_utils.generators import load
     from course_utils.loaded import watch_loaded
-    from course_utils.speed.kept import Kept
+    from course_utils.measure.kept import Kept
     from course_utils.speed.rungs import LADDERS
     from course_utils.weights import read_card
 
@@ -138,9 +138,10 @@ def ladder(
     """The rows (none if they are not to be timed), and the accuracy of each number of steps that was tried on the validation prompts."""
     from course_utils.measure.fidelity import Features
     from course_utils.measure.judge import Judge
+    from course_utils.measure.paired import Readers, asked_of
     from course_utils.measure.synthesis import SceneFitter
     from course_utils.speed.ladder import climb, look_only, say
-    from course_utils.speed.quality import Readers, asked_of, fewest_steps
+    from course_utils.speed.quality import fewest_steps
     from course_utils.speed.rungs import LADDERS
 
     cuda = base.device.type == "cuda"

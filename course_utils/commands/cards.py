@@ -15,6 +15,7 @@ from course_utils.common import ROOT, CourseError, sha256
 from course_utils.weights import read_card
 
 HERE = ("--out", "--run", "--device")  # where things lie, and on what they run
+FOLDERS = ("--path", "--init", "--beside")
 ASIDE = ("--restart", "--json", "--update-card")  # nothing that is made or measured depends on it
 
 
@@ -26,14 +27,14 @@ def command(what: str, options: Sequence[str]) -> str:
 def typed(typed_words: Sequence[str]) -> str:
     """The command that was typed, without what belongs to one machine: where the run, the weights and other things lie.
 
-    Of folders that are read (--path, --init) the last name stays.
+    Of folders that are read (FOLDERS) the last name stays.
     """
     kept, words = [], iter(typed_words)
     for word in words:
         name, equals, value = word.partition("=")
-        if name in (*HERE, "--path", "--init") and not equals:
+        if name in (*HERE, *FOLDERS) and not equals:
             value = next(words, "")
-        if name in ("--path", "--init"):
+        if name in FOLDERS:
             kept += [name, os.path.basename(os.path.abspath(value))]
         elif name not in HERE + ASIDE:
             kept.append(word)

@@ -30,6 +30,7 @@ EXAMPLES = """examples:
   python -m course_utils evaluate flow-shapes --choose            how much guidance, from the validation prompts
   python -m course_utils evaluate flow-shapes --prompts 200 --quick --steps 4 --guidance 1
   python -m course_utils evaluate flow-shapes --snapshots RUN --out curve.jsonl
+  python -m course_utils evaluate flow-shapes-4 --beside flow-shapes --prompts 400    what a student loses of its teacher
   python -m course_utils evaluate flow-folder --path my_pictures  where there is no judge: distance from the pictures kept for it
 """
 
@@ -39,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.allow_abbrev = False  # what was typed goes into the result
     parser.add_argument("name", help="weights: a shipped name or a folder")
+    parser.add_argument(
+        "--beside",
+        metavar="TEACHER",
+        help="what it loses of this teacher, at the same prompts and noise, beside controls that cost as much; --steps and "
+        "--guidance are the student's; a run that was stopped goes on",
+    )
     parser.add_argument("--path", type=typed_path, help="folder of the pictures that these weights were trained on")
     parser.add_argument(
         "--prompts",
@@ -53,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation", action="store_true", help="use the validation prompts: for choices, not for results"
     )
     parser.add_argument("--quick", action="store_true", help="caption accuracy of complete captions by judge A only")
-    parser.add_argument("--sample", type=int, help="pictures of each group that judge B reads, too (default: 100)")
+    parser.add_argument(
+        "--sample", type=int, help="pictures of each group that judge B reads, too (default: 100, with --beside 20)"
+    )
     parser.add_argument(
         "--choose",
         action="store_true",
@@ -64,8 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--snapshots", metavar="RUN", help="instead measure every snapshot of this training run, quickly"
     )
     parser.add_argument(
-        "--out", type=typed_path, help="also write the result there (with --snapshots one line for each)"
+        "--out",
+        type=typed_path,
+        help="also write the result there (with --snapshots one line for each, with --beside an entry of a list)",
     )
+    parser.add_argument("--restart", action="store_true", help="with --beside: forget the pictures that were kept")
     parser.add_argument("--update-card", action="store_true", help="write the result into the weights' card")
     parser.add_argument("--device", help='"cpu" or "cuda" (default: cuda if there is one)')
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON, last")
@@ -73,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Measures and prints."""
+    from course_utils.commands import beside
     from course_utils.commands.cards import measured, typed
     from course_utils.loaded import watch_loaded
     from course_utils.measure.labels import files
@@ -81,6 +94,7 @@ def main(args: argparse.Namespace) -> None:
 
     if args.prompts < 1:
         raise CourseError(f"--prompts is {args.prompts}; it must be at least 1.")
+    beside.check(args)
     card = read_card(args.name)
     kind = card.get("kind")
     if kind not in ("judge", "gpt", *FAMILIES):
@@ -93,7 +107,9 @@ def main(args: argparse.Namespace) -> None:
         print(json.dumps(rows[-1]) if args.json else f"measured {len(rows)} snapshots")
         return
     with watch_loaded() as weights:
-        if kind == "judge":
+        if args.beside:
+            result = beside.entry(args)
+        elif kind == "judge":
             result = choose_certainty(args) if args.choose else judge_result(args)
         elif kind == "gpt":
             result = language_result(args, card)
@@ -103,13 +119,14 @@ def main(args: argparse.Namespace) -> None:
             result = choose_guidance(args) if args.choose else generator_result(args)
     words = [Path(word).name if word == args.name else word for word in args.argv]
     labelled = files(card.get("world", "shapes"))[1:] if kind == "judge" else ()
-    result = rounded({"name": Path(args.name).name, **result}) | {
-        "measured": measured(typed(words), weights, *labelled)
-    }
-    write(args.out, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    made = {"measured": measured(typed(words), weights, *labelled)}
+    result = rounded({"name": Path(args.name).name, **result}) | made
+    told = beside.joined(args.out, result) if args.beside else result
+    write(args.out, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
     if args.update_card:
         write_card(weights_folder(args.name), {**read_card(args.name), "quality": result})
-    print(json.dumps(result, ensure_ascii=False) if args.json else readable(result))
+    shown = beside.readable if args.beside else readable
+    print(json.dumps(result, ensure_ascii=False) if args.json else shown(result))
 
 
 def check(args: argparse.Namespace, card: dict[str, Any]) -> None:

@@ -86,13 +86,14 @@ class Generator(ABC):
         guidance: float | None = None,
         seed: int = 0,
         n: int = 1,
+        first: int = 0,
         strict: bool = False,
         batch_size: int = 64,
     ) -> Pictures:
         """Draws n pictures for each prompt: prompt by prompt, copy by copy.
 
         The noise of a picture belongs to (seed, number of the prompt, number of the copy), so a picture does not depend on
-        what else is drawn with it. Words that the generator was never told, and the end of a prompt that is too long to be
+        what else is drawn with it; the number of the first prompt is `first`, so that a long list may be drawn in parts. Words that the generator was never told, and the end of a prompt that is too long to be
         read, are named in `warnings`; with `strict` they are an error. What the world finds odd in a prompt stands there
         too. Raises CourseError for prompts, steps or guidance that make no sense.
         """
@@ -111,7 +112,8 @@ class Generator(ABC):
         started, found, evaluations = time.perf_counter(), [], 0
         for start in range(0, len(jobs), batch_size):
             part = jobs[start : start + batch_size]
-            noise = lambda *shape, part=part: noise_for(seed, part, shape).to(self.device)  # noqa: E731
+            numbers = [(first + i, k) for i, k in part]
+            noise = lambda *shape, numbers=numbers: noise_for(seed, numbers, shape).to(self.device)  # noqa: E731
             with torch.inference_mode():
                 images, passes = self.draw([prompts[i] for i, _ in part], noise, steps, guidance)
             found.append(images.float().clamp(0, 1).cpu())

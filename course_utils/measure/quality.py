@@ -17,7 +17,7 @@ from torch import Tensor
 from course_utils.generators import Generator
 from course_utils.measure.fidelity import Features, frechet_distance, mean_pairwise_distance
 from course_utils.measure.intervals import bootstrap, paired_bootstrap, wilson
-from course_utils.measure.judge import Judge
+from course_utils.measure.judge import Judge, Reading
 from course_utils.measure.worlds import SHAPES, Measured
 
 GROUPS = ("one_object", "two_objects", "three_objects", "natural", "held_out_combinations", "held_out_synonyms")
@@ -111,9 +111,8 @@ def measure(
             sampled[group] = [reading.shows(p.asked) for reading, p in zip(again, asked, strict=False)]
         if group in COUNTS:
             for reading, p, good in zip(readings, asked, right[group], strict=True):
-                for name in (*of.attributes, "place", "relation", "background", "count"):
-                    if getattr(p.asked, name, "") is not None:
-                        by_attribute.setdefault(name, []).append(reading.shows(of.only(name, p.asked)))
+                for name, shown in shown_parts(reading, p.asked).items():
+                    by_attribute.setdefault(name, []).append(shown)
                 if len(p.asked.things) > 1 and len(set(p.asked.things)) == 1:
                     counting.append(good)
     full = [x for group in groups if group in COUNTS for x in right[group]]
@@ -141,6 +140,15 @@ def measure(
     result["intervals"] = intervals
     result["seconds_per_picture"] = seconds / max(drawn, 1)
     return result
+
+
+def shown_parts(reading: Reading, asked: Any) -> dict[str, bool]:
+    """Whether a picture shows what was asked of each attribute, place, relation, background and number of things, each alone.
+
+    What was not asked for is left out.
+    """
+    names = (*reading.of.attributes, "place", "relation", "background", "count")
+    return {n: reading.shows(reading.of.only(n, asked)) for n in names if getattr(asked, n, "") is not None}
 
 
 DIFFER = 0.03  # judges that differ by more are named

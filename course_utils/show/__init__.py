@@ -7,7 +7,7 @@ from course_utils.show.maps import maps
 from course_utils.show.pictures import grid, to_png
 from course_utils.show.plots import clouds, curve, panels
 from course_utils.show.searching import search_box
-from course_utils.show.speed import frontier, ladder, race, roofline
+from course_utils.show.speed import frontier, ladder, losses, race, roofline
 from course_utils.show.style import use_style
 from course_utils.show.word_maps import word_map
 
@@ -21,6 +21,7 @@ __all__ = [
     "frontier",
     "grid",
     "ladder",
+    "losses",
     "maps",
     "panels",
     "paths",

@@ -1,4 +1,4 @@
-"""Figures of speed: the ladder with its price in quality, its frontier, and the roofline."""
+"""Figures of speed: the ladder with its price in quality, its frontier, what students lose, and the roofline."""
 
 from __future__ import annotations
 
@@ -89,6 +89,42 @@ def frontier(rows: Sequence[Mapping[str, Any]]) -> Figure:
     naive = next(row for row in known if row["start"] and row["factor"] == 1)
     near = max((row for row in known if row["accuracy"] >= naive["accuracy"] - 0.03), key=lambda row: row["factor"])
     figure.suptitle(f"Within 3 points of the naive start the fastest is {near['factor']:.1f} times as fast")
+    return figure
+
+
+def losses(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """What ways of drawing lose of their teacher, attribute by attribute: paired differences in points, with their 95 % intervals.
+
+    rows: label → a row of an entry of book/results/students-cpu.json, the one that the title speaks of first. On the left a picture of which the
+    judge is unsure is wrong in all; on the right counts what it most likely sees. Raises CourseError if there are no rows.
+    """
+    use_style()
+    if not rows:
+        raise CourseError("losses got no rows; give label → row of an entry of students-cpu.json.")
+    label, student = next(iter(rows.items()))
+    names = list(student["most_likely"])
+    figure = Figure(figsize=(7, 0.42 * len(names) + 2.2))
+    panels = figure.subplots(1, 2, sharey=True)
+    parts = {"attributes": "unsure is wrong", "most_likely": "as most likely seen"}
+    for axes, (part, about) in zip(panels, parts.items(), strict=True):
+        axes.axvline(0, color=INK, lw=1, ls="--")
+        for number, (name, row) in enumerate(rows.items()):
+            found = [[100 * v for v in row[part][attribute]["difference"]] for attribute in names]
+            places = np.arange(len(names)) + 0.6 * ((number + 0.5) / len(rows) - 0.5)
+            colour = f"C{number % 7}"
+            axes.hlines(places, [low for _, low, _ in found], [high for *_, high in found], color=colour, lw=1.2)
+            axes.plot([apart for apart, *_ in found], places, "os^Dv<>"[number % 7], color=colour, label=name, ms=5)
+        axes.set_title(about)
+        axes.set(xlabel="points from the teacher")
+    panels[0].set_yticks(range(len(names)), [f"{name}, of {student['most_likely'][name]['of']:,}" for name in names])
+    panels[0].invert_yaxis()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    sure = {name: one["difference"] for name, one in student["most_likely"].items() if one["difference"][2] < 0}
+    title = f"No attribute is surely worse: {label}"
+    if sure:
+        most = min(sure, key=lambda name: sure[name][0])
+        title = f"As most likely seen, {label} loses most in {most}: {-100 * sure[most][0]:.1f} points"
+    figure.suptitle(title, wrap=True)
     return figure
 
 

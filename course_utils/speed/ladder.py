@@ -22,9 +22,10 @@ from course_utils.generators import Generator
 from course_utils.generators.base import noise_for
 from course_utils.measure.ceilings import roof
 from course_utils.measure.costs import Costs, count
+from course_utils.measure.kept import Kept
+from course_utils.measure.paired import Asked, Readers, compare, look
 from course_utils.measure.timing import interleaved, milliseconds, ratio, spread
-from course_utils.speed.kept import Kept
-from course_utils.speed.quality import AT_ONCE, Asked, Readers, compare, look
+from course_utils.speed.quality import AT_ONCE
 from course_utils.speed.rungs import CHANGES, FUSED, Rung, change, core_count, threads
 
 FIELDS = (
