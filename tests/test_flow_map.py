@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import awake, dit, flow_weights, tokenizer
+from small import awake, dit, flow_weights, shipped, tokenizer
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -379,3 +379,14 @@ def test_a_student_draws_in_the_steps_that_it_was_taught(home) -> None:
     flow_weights(home / "weights" / "flow-tiny", world="shapes", sampler={"steps": 5, "guidance": 2.0}, words=["red"])
     card = load("flow-tiny-2", "cpu").card  # the weights are the same, only their card has changed
     assert card["sampler"]["steps"] == 2
+
+
+def test_students_that_ship_are_nearer_to_their_teacher_than_what_costs_it_as_much() -> None:
+    teacher = load("flow-shapes", "cpu")
+    long = teacher(PROMPTS, steps=16).images
+    for name, steps in (("flow-shapes-4", 4), ("flow-shapes-1", 1)):
+        student = load(shipped(name), "cpu")(PROMPTS)
+        assert student.evaluations == steps
+        controls = [teacher(PROMPTS, steps=max(1, steps // 2)), teacher(PROMPTS, steps=steps, guidance=1.0)]
+        nearest = min((control.images - long).abs().mean() for control in controls)  # the same noise
+        assert (student.images - long).abs().mean() < 0.8 * nearest

@@ -180,6 +180,8 @@ BUDGETS = {  # paths that begin with this: MiB together
     "data/weights/flow-emoji/": 5,
     "data/weights/flow-shapes/": 10,
     "data/weights/clip-shapes/": 1.5,
+    "data/weights/flow-shapes-4/": 1.5,
+    "data/weights/flow-shapes-1/": 1.5,
     "data/weights/gpt-captions/": 1.0,
     "data/emoji/": 6,
     "notebooks/": 18,

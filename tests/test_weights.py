@@ -24,6 +24,8 @@ SHIPPED = {
     "flow-shapes": 10.0,
     "flow-emoji": 5.0,
     "clip-shapes": 1.5,
+    "flow-shapes-4": 1.5,
+    "flow-shapes-1": 1.5,
     "gpt-captions": 1.0,
 }  # and the most MiB that each may take
 
