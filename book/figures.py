@@ -1,7 +1,7 @@
 """Makes the pictures that stand in the book beside the lessons.
 
 python book/figures.py                 the README's two, from the shipped weights
-python book/figures.py frontier        time against quality, from the stored speed ladder
+python book/figures.py frontier        time against quality, from the stored speed ladder, and its pictures
 python book/figures.py my_pictures     that of "Your own pictures", from the folder and the weights of its example
 """
 
@@ -61,6 +61,21 @@ def frontier() -> None:
     sheet = show.frontier(json.loads(rows.read_text(encoding="utf-8")))
     weights = json.loads(rows.read_text(encoding="utf-8"))[0]["measured"]["weights"]
     save(sheet, "frontier.png", measured("python book/figures.py frontier", weights, rows))
+    students(rows)
+
+
+def students(ladder: Path) -> None:
+    """What the milliseconds of a ladder buy: eight prompts at the naive start, at the fair one, and by the students that ship."""
+    rows = {row["rung"]: row for row in json.loads(ladder.read_text(encoding="utf-8"))}
+    ways = {"naive start": "flow-shapes", "fair start": "flow-shapes"}
+    ways |= {f"student {name}": name for name in ("flow-shapes-4", "flow-shapes-1")}
+    with watch_loaded() as weights:
+        drawn = [load(name, "cpu")(PROMPTS, steps=rows[rung]["steps"], seed=0).images for rung, name in ways.items()]
+    times = [f"{rung.removeprefix('student flow-')} {rows[rung]['ms_batch1']:,.0f}" for rung in ways]
+    labels = [time for time in times for _ in PROMPTS]
+    title = "The same prompt and noise in each column; under each picture its milliseconds on one core"
+    sheet = show.grid(torch.cat(drawn), labels, columns=len(PROMPTS), title=title)
+    save(sheet, "students.png", measured("python book/figures.py frontier", weights, ladder))
 
 
 def own_pictures(folder: str) -> None:

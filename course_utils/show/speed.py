@@ -69,7 +69,7 @@ def frontier(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for row in known:
         alike.setdefault(row["quality_of"] or row["rung"], row)
     shown = [row for row in known if row["start"] or row in alike.values()]
-    figure = Figure(figsize=(7, 4.4))
+    figure = Figure(figsize=(7, 3.4 + 0.16 * -(-len(shown) // 2)))
     panels = figure.subplots(1, 2)
     for axes, name, better in zip(panels, ("accuracy", "fidelity"), (max, min), strict=True):
         best = list(accumulate((row[name] for row in shown), better))
@@ -77,15 +77,19 @@ def frontier(rows: Sequence[Mapping[str, Any]]) -> Figure:
         for number, row in enumerate(shown):
             mark, colour = "os^Dv<>PX*hd"[number % 12], INK if row["start"] else f"C{number % 8}"
             axes.plot([row["ms_batch1"]] * 2, row["intervals"][name], color=colour, lw=1)
-            axes.plot(row["ms_batch1"], row[name], mark, color=colour, label=f"{row['rung']}, {row['steps']}")
+            short = row["rung"].replace("student ", "").replace(": fewer steps", "")
+            axes.plot(row["ms_batch1"], row[name], mark, color=colour, label=f"{short}, {row['steps']}")
         axes.set(xscale="log", xlabel="ms for one picture, alone")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.minorticks_off()
     panels[0].set(ylabel="caption accuracy", ylim=(0, None))
-    panels[1].set(ylabel="fidelity, lower is better", ylim=(0, None))
+    panels[1].set(ylabel="fidelity, lower is better", yscale="log")
+    panels[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panels[1].yaxis.set_major_formatter(ScalarFormatter())
+    panels[1].minorticks_off()
     names, labels = panels[0].get_legend_handles_labels()
-    figure.legend(names, labels, loc="outside lower center", ncols=3, fontsize=7)
+    figure.legend(names, labels, loc="outside lower center", ncols=2, fontsize=7)
     naive = next(row for row in known if row["start"] and row["factor"] == 1)
     near = max((row for row in known if row["accuracy"] >= naive["accuracy"] - 0.03), key=lambda row: row["factor"])
     figure.suptitle(f"Within 3 points of the naive start the fastest is {near['factor']:.1f} times as fast")
