@@ -350,7 +350,7 @@ def test_tables_and_figure_show_the_entry(tiny: Path) -> None:
     text = by_group(entry)
     student = rows[1]["groups"]["all"]
     assert f"| all, judge A: % of 10 | {10 * rows[0]['groups']['all']['right']}.0 | {10 * student['right']}.0, " in text
-    assert "| evaluations | 4 | 2 | 2 | 2 |" in text and "held out synonyms, judge B: % of 1 |" in text
+    assert "| evaluations | 4 | 2 | 2 | 2 |" in text and "all, judge B: % of 5 |" in text
     apart = 100 * (rows[0]["groups"]["all"]["right"] - student["right"]) / 10
     assert f"| all, judge A: points from the student | {apart:+.1f} [" in text and "] | – | " in text
     assert len({line.count("|") for line in text.splitlines()}) == 1 and "fidelity (floor " in text

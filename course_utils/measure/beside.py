@@ -218,10 +218,11 @@ def by_group(entry: dict[str, Any]) -> str:
     rows = entry["rows"]
     lines = [["", *(row["name"] for row in rows)]]
     lines += [[name, *(f"{row[name]:g}" for row in rows)] for name in ("steps", "guidance", "evaluations")]
-    for part, reader in (("groups", "A"), ("judge_b", "B")):
-        for group, first in rows[0][part].items():
-            about = f"{group.replace('_', ' ')}, judge {reader}: % of {first['of']:,}"
-            lines.append([about, *(percent(row[part][group]) for row in rows)])
+    for group, first in rows[0]["groups"].items():
+        about = f"{group.replace('_', ' ')}, judge A: % of {first['of']:,}"
+        lines.append([about, *(percent(row["groups"][group]) for row in rows)])
+    if second := [row["judge_b"]["all"] for row in rows if row["judge_b"]]:  # of each group too few to tell them apart
+        lines.append([f"all, judge B: % of {second[0]['of']:,}", *map(percent, second)])
     apart = [[100 * v for v in row["from_student"]] for row in rows]
     lines.append(["all, judge A: points from the student", *(interval(one, 1) if any(one) else "–" for one in apart)])
     for kind, about in (("fidelity", f" (floor {rows[0]['fidelity_floor']:.1f})"), ("diversity", "")):
