@@ -104,6 +104,20 @@ def test_reflow_begins_where_the_student_is_asked() -> None:
     assert (found["s"][4:] != 0).all() and (found["s"] < found["t"]).all()
 
 
+def test_jumps_are_those_of_students_of_several_numbers_of_steps() -> None:
+    points = torch.randn(5, 300, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))  # of four pieces
+    found = flow_map.jumps(points, 4, [1, 4, 2], torch.Generator().manual_seed(0))
+    seen = {}
+    for i, (x, s, t, target) in enumerate(zip(*(found[k].tolist() for k in ("x", "s", "t", "target")), strict=True)):
+        start, end = points[int(4 * s), i % 300], points[int(4 * t), i % 300]
+        assert x == start.tolist() and target == pytest.approx(((end - start) / (t - s)).tolist())
+        seen[s, t] = seen.get((s, t), 0) + 1
+    # a third of each number of steps, and of these all jumps alike
+    assert sorted(seen) == [(0, 0.25), (0, 0.5), (0, 1), (0.25, 0.5), (0.5, 0.75), (0.5, 1), (0.75, 1)]
+    for (s, t), n in seen.items():
+        assert n == pytest.approx(400 * (t - s), rel=0.25)
+
+
 def test_the_mean_of_lines_with_guidance_is_the_guided_velocity() -> None:
     lines, u_null, g = torch.randn(1000, 2), torch.randn(1, 2), torch.full((1000,), 3.0)
     found = flow_map.guided_line(u_null.expand(1000, 2), lines, g).mean(0)
@@ -360,13 +374,25 @@ def test_what_makes_no_sense_is_said(home, capsys) -> None:
     for words, said in (
         (["--method", "dmd", "--steps", "2"], "add --steps 1"),
         (["--steps", "3"], "must divide"),
-        (["--steps", "4", "--examples", "2"], "must divide"),
+        (["--steps", "4", "--examples", "2"], "--examples (2) at most"),
+        (["--steps", "4", "3"], "must divide"),
+        (["--steps", "4", "0"], "must be 1 at least"),
+        (["--method", "shortcut", "--steps", "2", "4"], "teaches 1, 2, 4, 8"),
         (["--paths", "0"], "must be 1 at least"),
         (["--method", "shortcut", "--steps", "3"], "teaches 1, 2, 4, 8"),
         (["--guidance", "3", "1"], "a lowest and a highest"),
     ):
         assert main([*TRAIN, *words]) != 0
         assert said in capsys.readouterr().err
+
+
+def test_one_student_of_several_numbers_of_steps(home) -> None:
+    assert main([*TRAIN, "--method", "reflow", "--steps", "2", "1", "4", "--examples", "3"]) == 0
+    student = load("flow-tiny-reflow")
+    assert student.taught == [2, 1, 4] and student(PROMPTS).evaluations == 2
+    pictures = [student(PROMPTS, steps=steps) for steps in (1, 2, 4)]
+    assert [one.evaluations for one in pictures] == [1, 2, 4]
+    assert not torch.equal(pictures[0].images, pictures[2].images)
 
 
 def test_a_student_draws_in_the_steps_that_it_was_taught(home) -> None:

@@ -37,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--teacher", default="flow-shapes", metavar="NAME", help="whose student (default: %(default)s)")
     parser.add_argument("--method", choices=METHODS, default="reflow", help="what teaches it (default: %(default)s)")
     parser.add_argument(
-        "--steps", type=int, default=4, metavar="N", help="what it will draw in; `reflow` learns no other (default: 4)"
+        "--steps",
+        type=int,
+        nargs="+",
+        default=[4],
+        metavar="N",
+        help="what it will draw in; `reflow` learns no other, and may learn several (default: 4)",
     )
     parser.add_argument(
         "--paths",
@@ -59,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=8,
         metavar="N",
-        help="of each path that is in a batch: the places where the student will stand, --steps of them, and others between (default: %(default)s)",
+        help="of each path that is in a batch: the places where the student will stand, --steps of them, and others between; for several "
+        "numbers of steps so many of the places, by chance (default: %(default)s)",
     )
     parser.add_argument(
         "--guidance",
@@ -144,21 +150,25 @@ def recipe(args: argparse.Namespace) -> Recipe:
     def chords(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         """For `reflow`, which needs no pictures: --examples of each path of the teacher."""
         points, tokens, g = paths(-(-n // args.examples), generator)
-        found = flow_map.reflow(points[:: args.teacher_steps // args.steps], args.examples, generator)
+        if len(args.steps) == 1:
+            found = flow_map.reflow(points[:: args.teacher_steps // args.steps[0]], args.examples, generator)
+        else:
+            found = flow_map.jumps(points, args.examples, args.steps, generator)
         found |= {"guidance": g.repeat(args.examples), "tokens": tokens.repeat(args.examples, 1)}
         mixed = torch.randperm(len(found["s"]), generator=generator, device=generator.device)[:n]
         return {name: value[mixed] for name, value in found.items()}
 
     chorded = args.method == "reflow"
     loss = {"reflow": reflow_loss, "dmd": match_loss(args.parts, taught_by)}.get(args.method)
-    name = f"{args.teacher}-{args.steps}" if args.method == "reflow" else f"{args.teacher}-{args.method}"
-    taught = {"guidance": None, "no-guidance": None, "reflow": [args.steps], "dmd": [1]}.get(args.method, JUMPS)
+    one = args.method == "reflow" and len(args.steps) == 1
+    name = f"{args.teacher}-{args.steps[0] if one else args.method}"
+    taught = {"guidance": None, "no-guidance": None, "reflow": args.steps, "dmd": [1]}.get(args.method, JUMPS)
     card: dict[str, Any] = {
         "kind": "flow-map",
         "config": dataclasses.asdict(config),
         "method": args.method,
         "taught": taught,
-        "sampler": {"steps": args.steps if taught else teacher.steps, "guidance": (low + high) / 2},
+        "sampler": {"steps": args.steps[0] if taught else teacher.steps, "guidance": (low + high) / 2},
     }
     schedule = TrainConfig(
         images=profile.pick(ci=1_000, laptop=200_000, gpu=4_000_000),
@@ -203,16 +213,23 @@ def check(args: argparse.Namespace) -> None:
     guidance = args.guidance or [1.0]
     if len(guidance) > 2 or not 0 < guidance[0] <= guidance[-1]:
         raise CourseError("--guidance takes one number, or a lowest and a highest, above 0.")
-    if min(args.rank, args.steps, 1 if args.paths is None else args.paths) < 1:
+    if min(args.rank, *args.steps, 1 if args.paths is None else args.paths) < 1:
         raise CourseError("--rank, --steps and --paths must be 1 at least.")
-    if args.method == "reflow" and (args.teacher_steps % args.steps or args.steps > args.examples):
-        raise CourseError(
-            f"--steps is {args.steps}; it must divide --teacher-steps ({args.teacher_steps}) and be --examples ({args.examples}) at most."
-        )
-    if args.method == "dmd" and args.steps != 1:
+    if args.method == "reflow" and any(args.teacher_steps % steps for steps in args.steps):
+        raise CourseError(f"--steps is {listed(args.steps)}; each must divide --teacher-steps ({args.teacher_steps}).")
+    if args.method == "reflow" and len(args.steps) == 1 and args.steps[0] > args.examples:
+        raise CourseError(f"--steps is {args.steps[0]}; it must be --examples ({args.examples}) at most.")
+    if args.method == "dmd" and args.steps != [1]:
         raise CourseError("`dmd` teaches one step; add --steps 1.")
-    if args.method in ("shortcut", "meanflow") and args.steps not in JUMPS:
-        raise CourseError(f"--steps is {args.steps}; `{args.method}` teaches {', '.join(map(str, JUMPS))}.")
+    if args.method in ("shortcut", "meanflow") and (len(args.steps) > 1 or args.steps[0] not in JUMPS):
+        raise CourseError(
+            f"--steps is {listed(args.steps)}; `{args.method}` teaches {listed(JUMPS)}, and one of them is what its card asks for."
+        )
+
+
+def listed(numbers: list[int]) -> str:
+    """Numbers for a message."""
+    return ", ".join(map(str, numbers))
 
 
 def reflow_loss(student: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -14,7 +14,7 @@ Targets carry no gradient. `u` and `v` are functions of x and times alone; what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -112,6 +112,23 @@ def reflow(points: Tensor, each: int, generator: torch.Generator) -> dict[str, T
         "t": (piece + 1.0) / pieces,
         "target": (end - start) * pieces,
     }
+    return {name: value.flatten(0, 1).to(points.dtype) for name, value in found.items()}
+
+
+@torch.no_grad()
+def jumps(points: Tensor, each: int, counts: Sequence[int], generator: torch.Generator) -> dict[str, Tensor]:
+    """As `reflow`, for one student of several numbers of steps: an example is one of the N jumps of N steps, N drawn from `counts`, all by chance.
+
+    Each count must divide K. Every example is on a path, where a student of N steps will be asked.
+    """
+    pieces, n, device = len(points) - 1, points.shape[1], points.device
+    drawn = torch.randint(len(counts), (each, n), generator=generator, device=device)
+    count = torch.tensor(counts, device=device)[drawn]
+    jump = (torch.rand(each, n, generator=generator, device=device) * count).long()
+    rows = torch.arange(n, device=device)
+    start, end = (points[(jump + i) * pieces // count, rows] for i in (0, 1))  # (each, B, …)
+    target = (end - start) * count.view(each, n, *[1] * (points.ndim - 2))
+    found = {"x": start, "s": jump / count, "t": (jump + 1) / count, "target": target}
     return {name: value.flatten(0, 1).to(points.dtype) for name, value in found.items()}
 
 
