@@ -317,6 +317,9 @@ def test_students_are_entries_of_one_file(command, tiny: Path) -> None:
     assert command("pupil", *words, "--out", "students.json", "--seed", 1)[0] == 0
     both = json.loads(Path("students.json").read_text())
     assert [one["name"] for one in both] == ["pupil", "tiny"] and both[0]["seed"] == 1 and both[0] != entry
+    code, out, _ = command("tiny", *words, "--steps", 3, 2, "--out", "several.json", "--json")
+    several = json.loads(Path("several.json").read_text())
+    assert code == 0 and json.loads(out) == several and [one["rows"][1]["steps"] for one in several] == [3, 2]
     code, out, _ = command("pupil", "--beside=tiny", "--prompts", 2, "--sample", 0)
     assert code == 0 and out.startswith("|  | teacher | student | control, guided |") and "| shape: % of 6 |" in out
 
@@ -326,6 +329,7 @@ def test_students_are_entries_of_one_file(command, tiny: Path) -> None:
     [
         (["pupil", "--beside", "tiny", "--quick"], "leave out --quick"),
         (["pupil", "--beside", "tiny", "--update-card"], "leave out --update-card"),
+        (["pupil", "--steps", "1", "2"], "--beside TEACHER only"),
         (["pupil", "--restart"], "name a teacher with --beside"),
         (["pupil", "--beside", "judge"], "draws no pictures"),
         (["judge", "--beside", "tiny"], "draws no pictures"),

@@ -53,7 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=500,
         help="prompts of each group; captions that a language model reads, and that it writes (default: %(default)s)",
     )
-    parser.add_argument("--steps", type=int, help="steps of the sampler (default: the card's)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        nargs="+",
+        help="steps of the sampler (default: the card's); several with --beside, an entry each",
+    )
     parser.add_argument("--guidance", type=float, help="guidance (default: the card's)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise, or of what is written")
     parser.add_argument(
@@ -86,15 +91,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Measures and prints."""
     from course_utils.commands import beside
-    from course_utils.commands.cards import measured, typed
-    from course_utils.loaded import watch_loaded
-    from course_utils.measure.labels import files
-    from course_utils.measure.worlds import MEASURED
-    from course_utils.weights import read_card, weights_folder, write_card
+    from course_utils.weights import read_card
 
     if args.prompts < 1:
         raise CourseError(f"--prompts is {args.prompts}; it must be at least 1.")
     beside.check(args)
+    if len(args.steps or ()) > 1 and not args.beside:
+        raise CourseError("Several numbers of --steps are compared with --beside TEACHER only; give one.")
     card = read_card(args.name)
     kind = card.get("kind")
     if kind not in ("judge", "gpt", *FAMILIES):
@@ -102,10 +105,28 @@ def main(args: argparse.Namespace) -> None:
             f"The weights {args.name!r} are of the kind {kind!r}; `evaluate` measures generators, judges and language models."
         )
     check(args, card)
+    every = [argparse.Namespace(**{**vars(args), "steps": steps}) for steps in args.steps or [None]]
     if args.snapshots:
-        rows = curve(args)
+        rows = curve(every[0])
         print(json.dumps(rows[-1]) if args.json else f"measured {len(rows)} snapshots")
         return
+    results = [result_of(one, card) for one in every]
+    if args.json:
+        print(json.dumps(results if len(results) > 1 else results[0], ensure_ascii=False))
+    else:
+        print("\n\n".join(map(beside.readable if args.beside else readable, results)))
+
+
+def result_of(args: argparse.Namespace, card: dict[str, Any]) -> dict[str, Any]:
+    """What is measured of the weights `args.name`, written where it was asked for."""
+    from course_utils.commands import beside
+    from course_utils.commands.cards import measured, typed
+    from course_utils.loaded import watch_loaded
+    from course_utils.measure.labels import files
+    from course_utils.measure.worlds import MEASURED
+    from course_utils.weights import read_card, weights_folder, write_card
+
+    kind = card["kind"]
     with watch_loaded() as weights:
         if args.beside:
             result = beside.entry(args)
@@ -125,8 +146,7 @@ def main(args: argparse.Namespace) -> None:
     write(args.out, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
     if args.update_card:
         write_card(weights_folder(args.name), {**read_card(args.name), "quality": result})
-    shown = beside.readable if args.beside else readable
-    print(json.dumps(result, ensure_ascii=False) if args.json else shown(result))
+    return result
 
 
 def check(args: argparse.Namespace, card: dict[str, Any]) -> None:
