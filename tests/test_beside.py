@@ -377,3 +377,28 @@ def test_tables_and_figure_show_the_entry(tiny: Path) -> None:
     assert show.losses({"student": entry["rows"][1]}).get_suptitle() == "No attribute is surely worse: student"
     with pytest.raises(CourseError, match="no rows"):
         show.losses({})
+
+
+def test_a_figure_of_students_in_several_numbers_of_steps(tiny: Path) -> None:
+    """Each method a line through its evaluations; what is drawn are the numbers of the entries, with their intervals."""
+    student, teacher = load("tiny", "cpu"), load("tiny", "cpu")
+    entries = [
+        {"method": method, "rows": json.loads(json.dumps(measured(student, teacher, steps=steps, guidance=1.0)))}
+        for method in ("reflow", "shortcut")
+        for steps in (2, 1)
+    ]
+    for n, entry in enumerate(entries):
+        entry["rows"][1]["groups"]["all"] |= {"right": n + 1, "interval": [n / 10, (n + 2) / 10]}
+    figure = show.few_steps(entries, "what is to be seen")
+    assert figure.get_suptitle() == "what is to be seen"
+    left, right = figure.axes
+    lines = {line.get_label(): line for line in left.lines}
+    assert list(lines["reflow"].get_ydata()) == [20, 10] and list(lines["shortcut"].get_ydata()) == [40, 30]
+    assert list(lines["shortcut"].get_xdata()) == pytest.approx([1, 2], rel=0.06)
+    segments = [s.get_segments() for s in left.collections]
+    assert [point[1] for point in segments[0][0]] == pytest.approx([10, 30])
+    lines = {line.get_label(): line for line in right.lines}
+    assert list(lines["reflow"].get_ydata()) == [entries[1]["rows"][1]["fidelity"], entries[0]["rows"][1]["fidelity"]]
+    assert {"teacher, unguided", "teacher, guided", "floor: real against real"} < set(lines)
+    with pytest.raises(CourseError, match="no entries"):
+        show.few_steps([], "nothing")

@@ -7,7 +7,7 @@ from course_utils.show.maps import maps
 from course_utils.show.pictures import grid, to_png
 from course_utils.show.plots import clouds, curve, panels
 from course_utils.show.searching import search_box
-from course_utils.show.speed import frontier, ladder, losses, race, roofline
+from course_utils.show.speed import few_steps, frontier, ladder, losses, race, roofline
 from course_utils.show.style import use_style
 from course_utils.show.word_maps import word_map
 
@@ -17,6 +17,7 @@ __all__ = [
     "clouds",
     "curve",
     "explore",
+    "few_steps",
     "flipbook",
     "frontier",
     "grid",

@@ -132,6 +132,71 @@ def losses(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def few_steps(entries: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Students of several methods, each drawn in several numbers of steps, beside what as many evaluations buy their teacher.
+
+    entries: of a file that `evaluate --beside` wrote, one for each method and number of steps; title: one sentence that says what they show. On the left
+    caption accuracy by judge A with its 95 % interval, on the right fidelity with its own; dashed the teacher, dotted its controls.
+    Raises CourseError if there are no entries.
+    """
+    use_style()
+    if not entries:
+        raise CourseError("few_steps got no entries; give those of book/results/students-budget-cpu.json.")
+    figure = Figure(figsize=(7, 3.9))
+    panels = figure.subplots(1, 2)
+    teacher, floor = entries[0]["rows"][0], entries[0]["rows"][0]["fidelity_floor"]
+    worth = (
+        lambda row: [
+            100 * v
+            for v in (row["groups"]["all"]["right"] / row["groups"]["all"]["of"], *row["groups"]["all"]["interval"])
+        ],
+        lambda row: [row["fidelity"], *row["intervals"]["fidelity"]],
+    )
+    controls = {row["name"]: {} for row in entries[0]["rows"][2:]}
+    methods: dict[str, dict[int, Any]] = {}
+    for entry in entries:
+        methods.setdefault(entry["method"], {})[entry["rows"][1]["evaluations"]] = entry["rows"][1]
+        for row in entry["rows"][2:]:
+            controls[row["name"]][row["evaluations"]] = row
+    for axes, value in zip(panels, worth, strict=True):
+        axes.axhline(
+            value(teacher)[0], color=INK, lw=1, ls="--", label=f"teacher, {teacher['evaluations']} evaluations"
+        )
+        for number, (name, rows) in enumerate({**methods, **controls}.items()):
+            control = name in controls
+            colour = INK if control else f"C{number % 7}"
+            counts = sorted(rows)
+            middle, low, high = zip(*(value(rows[n]) for n in counts), strict=True)
+            places = [
+                n * 1.03 ** (number - len(methods) / 2) for n in counts
+            ]  # side by side, so that bars can be told apart
+            axes.vlines(places, low, high, color=colour, lw=1)
+            label = name.replace("control", "teacher") if control else name
+            axes.plot(
+                places,
+                middle,
+                "os^Dv<>"[number % 7],
+                ls=":" if control else "-",
+                color=colour,
+                label=label,
+                ms=5,
+                lw=1,
+                mfc="none" if control else colour,
+            )
+        axes.set(xscale="log", xlabel="evaluations for a picture")
+        axes.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+        axes.minorticks_off()
+    panels[0].set(ylabel="judge A calls right, %", ylim=(0, None))
+    panels[1].axhline(floor, color=INK, lw=0.6, label="floor: real against real")
+    panels[1].set(ylabel="fidelity, lower is better", yscale="log")
+    panels[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panels[1].yaxis.set_major_formatter(ScalarFormatter())
+    panels[1].minorticks_off()
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle(title, wrap=True)
+    return figure
+
+
 def race(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Rungs of the second ladder: images to the target, a dot for each seed, and how many times as fast as the start, with its interval.
 
