@@ -76,11 +76,38 @@ def test_the_exact_map_is_what_every_target_asks_for(places) -> None:
     assert torch.allclose(flow_map.shortcut(exact, x, s, t), answer, atol=1e-9)
     assert torch.allclose(flow_map.mean_flow(exact, BLOB.velocity, x, s, t, 1e-5), answer, atol=1e-6)
     assert torch.allclose(flow_map.mean_flow_jvp(exact, BLOB.velocity, x, s, t), answer, atol=1e-9)
+    small = flow_map.consistency(exact, BLOB.velocity, x, s, t, 1e-5)
+    assert torch.allclose(small, answer, atol=1e-5)
     backwards = lambda x, t: -BLOB.velocity(x, t)  # noqa: E731
     assert not torch.allclose(flow_map.mean_flow(exact, backwards, x, s, t, 1e-5), answer, atol=0.1)
     points = torch.stack([x + (t_ * exact(x, 0 * s, 0 * s + t_)) for t_ in (0.0, 0.5, 1.0)])
     found = flow_map.reflow(points, 2, torch.Generator().manual_seed(0))
     assert torch.allclose(found["target"], exact(found["x"], found["s"], found["t"]), atol=1e-9)
+
+
+def test_a_consistent_map_is_the_path_of_the_teachers_steps() -> None:
+    """What fulfils its own target, from the last step to the first, ends where Euler's steps end."""
+    x, grid = torch.randn(20, 2, dtype=torch.float64), 8
+    at = lambda s: torch.full((20,), s, dtype=torch.float64)  # noqa: E731
+
+    def u(x, s, t):
+        return BLOB.velocity(x, s) if torch.equal(s, t) else flow_map.consistency(u, BLOB.velocity, x, s, t, 1 / grid)
+
+    points = flow_map.path(BLOB.velocity, x, grid, grid)
+    for k, end in ((0, 8), (0, 4), (3, 4), (6, 8)):
+        jump = u(points[k], at(k / grid), at(end / grid))
+        assert torch.allclose(points[k] + (end - k) / grid * jump, points[end], atol=1e-12)
+    still = flow_map.consistency(u, BLOB.velocity, x, at(0.3), at(0.3), 1 / grid)
+    assert torch.equal(still, BLOB.velocity(x, at(0.3)))
+
+
+def test_a_small_step_of_consistency_is_part_of_the_way_to_mean_flow(places) -> None:
+    x, s, t = places
+    wrong = lambda x, s, t: exact(x, s, t) + torch.sin(x + s[:, None] - 2 * t[:, None])  # noqa: E731
+    here, step = wrong(x, s, t), 1e-5
+    goal = flow_map.mean_flow(wrong, BLOB.velocity, x, s, t, 1e-5)
+    moved = flow_map.consistency(wrong, BLOB.velocity, x, s, t, step) - here
+    assert torch.allclose(moved * ((t - s) / step)[:, None], goal - here, atol=2e-3)
 
 
 def test_halves_that_nobody_teaches_are_taken_with_the_velocity() -> None:
@@ -266,7 +293,7 @@ class Plane(nn.Module):
         return self.layers(torch.cat([x, torch.stack([s, t - s, s * s, t * t], 1)], 1))
 
 
-@pytest.mark.parametrize("method", ["reflow", "shortcut", "meanflow"])
+@pytest.mark.parametrize("method", ["reflow", "shortcut", "meanflow", "consistency"])
 def test_one_jump_of_a_learned_map_lands_where_the_path_ends(method) -> None:
     world = Mixture(torch.tensor([[1.5, 0.0], [-1.5, 0.5]]), 0.4)
     torch.manual_seed(0)
@@ -283,11 +310,11 @@ def test_one_jump_of_a_learned_map_lands_where_the_path_ends(method) -> None:
             s, learned = (s / length).floor() * length, torch.rand(256, generator=random) < 0.75
             t = s + length * learned
             x = (1 - s)[:, None] * noise + s[:, None] * data
-            jumps = (
-                flow_map.shortcut(u, x, s, t, 1 / 8)
-                if method == "shortcut"
-                else flow_map.mean_flow(u, world.velocity, x, s, t)
-            )
+            jumps = {
+                "shortcut": lambda: flow_map.shortcut(u, x, s, t, 1 / 8),  # noqa: B023
+                "meanflow": lambda: flow_map.mean_flow(u, world.velocity, x, s, t),  # noqa: B023
+                "consistency": lambda: flow_map.consistency(u, world.velocity, x, s, t, 1 / 16),  # noqa: B023
+            }[method]()
             target = torch.where(learned[:, None], jumps, world.velocity(x, s))
         loss, details = flow_map.regression(u(x, s, t), target)
         optimiser.zero_grad()
@@ -319,7 +346,8 @@ TRAIN = "train distil --teacher flow-tiny --images 32 --batch-size 16 --pictures
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_makes_a_student_that_draws(method, home, capsys) -> None:
     steps = "1" if method == "dmd" else "2"
-    assert main([*TRAIN, "--method", method, "--steps", steps]) == 0
+    grid = ["--teacher-steps", "8"] if method == "consistency" else []
+    assert main([*TRAIN, "--method", method, "--steps", steps, *grid]) == 0
     name = f"flow-tiny-{steps if method == 'reflow' else method}"
     student = load(name, "cpu")
     assert student.card["method"] == method and student.card["words"]
@@ -380,6 +408,7 @@ def test_what_makes_no_sense_is_said(home, capsys) -> None:
         (["--method", "shortcut", "--steps", "2", "4"], "teaches 1, 2, 4, 8"),
         (["--paths", "0"], "must be 1 at least"),
         (["--method", "shortcut", "--steps", "3"], "teaches 1, 2, 4, 8"),
+        (["--method", "consistency", "--teacher-steps", "12"], "8 must divide it"),
         (["--guidance", "3", "1"], "a lowest and a highest"),
     ):
         assert main([*TRAIN, *words]) != 0

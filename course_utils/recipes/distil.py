@@ -27,9 +27,9 @@ from course_utils.training import TrainConfig
 from course_utils.training.ahead import Waiting
 from course_utils.weights import load_weights
 
-METHODS = ("guidance", "no-guidance", "reflow", "shortcut", "meanflow", "dmd")
+METHODS = ("guidance", "no-guidance", "reflow", "shortcut", "meanflow", "consistency", "dmd")
 MATCHED = 0.25  # share of a batch of `shortcut` and `meanflow` that learns the velocity itself, at s = t
-JUMPS = [1, 2, 4, 8]  # steps in which students of `shortcut` and `meanflow` may draw
+JUMPS = [1, 2, 4, 8]  # steps in which students of `shortcut`, `meanflow` and `consistency` may draw
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the teacher, made once and kept, for `reflow` (default: 10,000; 100,000 on a GPU)",
     )
     parser.add_argument(
-        "--teacher-steps", type=int, default=16, metavar="N", help="of the paths of `reflow` (default: %(default)s)"
+        "--teacher-steps",
+        type=int,
+        default=16,
+        metavar="N",
+        help="of the paths of `reflow` and `consistency` (default: %(default)s)",
     )
     parser.add_argument(
         "--teacher-solver",
@@ -190,7 +194,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
         name,
         "flow-map",
         model,
-        loss or point_loss(args.method, taught_by),
+        loss or point_loss(args.method, taught_by, args.teacher_steps),
         chords if chorded else batches,
         schedule,
         card,
@@ -221,7 +225,9 @@ def check(args: argparse.Namespace) -> None:
         raise CourseError(f"--steps is {args.steps[0]}; it must be --examples ({args.examples}) at most.")
     if args.method == "dmd" and args.steps != [1]:
         raise CourseError("`dmd` teaches one step; add --steps 1.")
-    if args.method in ("shortcut", "meanflow") and (len(args.steps) > 1 or args.steps[0] not in JUMPS):
+    if args.method == "consistency" and args.teacher_steps % JUMPS[-1]:
+        raise CourseError(f"--teacher-steps is {args.teacher_steps}; for `consistency` {JUMPS[-1]} must divide it.")
+    if args.method in ("shortcut", "meanflow", "consistency") and (len(args.steps) > 1 or args.steps[0] not in JUMPS):
         raise CourseError(
             f"--steps is {listed(args.steps)}; `{args.method}` teaches {listed(JUMPS)}, and one of them is what its card asks for."
         )
@@ -238,8 +244,8 @@ def reflow_loss(student: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, d
     return flow_map.regression(answer, batch["target"])
 
 
-def point_loss(method: str, taught_by: Callable[[Tensor], flow_map.Teacher]) -> Callable[..., Any]:
-    """The loss of the methods that learn at points between noise and data."""
+def point_loss(method: str, taught_by: Callable[[Tensor], flow_map.Teacher], grid: int) -> Callable[..., Any]:
+    """The loss of the methods that learn at points between noise and data; grid: steps of the teacher from one to the other."""
 
     def loss(student: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         data, guidance = batch["data"], batch["guidance"]
@@ -253,6 +259,9 @@ def point_loss(method: str, taught_by: Callable[[Tensor], flow_map.Teacher]) -> 
             length = (1 - s) * torch.rand_like(s)
         length = length * (torch.rand_like(s) >= MATCHED)
         t = s + length
+        if method == "consistency":  # from the teacher's grid to the end of the jump that is on its way
+            count = 2 ** torch.randint(len(JUMPS), s.shape, device=s.device)
+            s, t = (s * grid).floor() / grid, ((s * count).floor() + 1) / count
         x = flow_map.column(1 - s, data) * noise + flow_map.column(s, data) * data
         u = lambda x, s, t: student(x, s, t, guidance, text=teacher.text)  # noqa: E731
         v = teacher.guided(guidance)
@@ -262,6 +271,8 @@ def point_loss(method: str, taught_by: Callable[[Tensor], flow_map.Teacher]) -> 
             target = flow_map.guided_line(u_null, data - noise, guidance)
         elif method == "meanflow":
             target = flow_map.mean_flow(u, v, x, s, t)
+        elif method == "consistency":
+            target = flow_map.consistency(u, v, x, s, t, 1 / grid)
         else:
             target = v(x, s)
             if method == "shortcut":

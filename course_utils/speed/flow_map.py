@@ -7,6 +7,7 @@
     reflow       the chord of the teacher's path between two times                         (Liu et al. 2023; Yan et al. 2024: in pieces)
     shortcut     half of two jumps over half of the way                                    (Frans et al. 2025)
     mean flow    v + (t - s) du/ds, the derivative along the path                           (Geng et al. 2025)
+    consistency  a step of the teacher, and from there the student to t                     (Song et al. 2023; Kim et al. 2024)
 
 and a finish that has no target but a direction: distribution matching (Yin et al. 2024), its guidance and its matching apart (Liu et al. 2025).
 Targets carry no gradient. `u` and `v` are functions of x and times alone; what is drawn is bound before.
@@ -77,6 +78,18 @@ def mean_flow_jvp(u: Map, v: Velocity, x: Tensor, s: Tensor, t: Tensor) -> Tenso
     along = (velocity, torch.ones_like(s), torch.zeros_like(t))
     slope = torch.func.jvp(u, (x, s, t), along)[1]
     return (velocity + column(t - s, x) * slope).detach()
+
+
+@torch.no_grad()
+def consistency(u: Map, v: Velocity, x: Tensor, s: Tensor, t: Tensor, step: float) -> Tensor:
+    """((m - s) v(x, s) + (t - m) u(x_m, m, t)) / (t - s) with m = s + step, or t if that is nearer, and v at s = t.
+
+    The teacher goes first, x_m = x + (m - s) v, and the student from there: what all of it fulfils is the path of Euler steps of that length. To first
+    order in the step this is u, moved the share (m - s) / (t - s) of the way to the target of `mean_flow`; nothing is divided by the step.
+    """
+    m, velocity = torch.minimum(s + step, t), v(x, s)
+    share = column(torch.where(t > s, (m - s) / (t - s), 1.0), x)
+    return share * velocity + (1 - share) * u(x + column(m - s, x) * velocity, m, t)
 
 
 @torch.no_grad()
