@@ -60,7 +60,8 @@ def entry(args: argparse.Namespace) -> dict[str, Any]:
         of=of,
         say=partial(print, file=sys.stderr, flush=True),
     )
-    about = {"teacher": Path(args.beside).name, "method": student.card.get("method")}
+    card = student.card
+    about = {"teacher": Path(args.beside).name, "method": card.get("method"), "learned_by": card.get("command")}
     return {**about, "prompts": args.prompts, "sample": sample, "seed": args.seed, "rows": rows}
 
 
