@@ -151,8 +151,9 @@ def jumps(points: Tensor, each: int, counts: Sequence[int], generator: torch.Gen
 def regression(answer: Tensor, target: Tensor, adaptive: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
     """Mean squared error, and for the log its raw value and the cosine between answer and target.
 
-    adaptive: each example weighs 1 / (its error + 0.001), as Geng et al. (2025) do. That loss is about 1 whatever is learned: only the raw error says
-    how far one is. A cosine below 0 is a student that goes the other way.
+    adaptive: each example weighs 1 / (its error + 0.001), as Geng et al. (2025) do. That loss is about 1 whatever is learned: so the raw error is
+    logged. (Where the target itself is rough, as that of mean flow is, even the raw error can grow while the student gets better.)
+    A cosine below 0 is a student that goes the other way.
     """
     error = (answer - target.detach()).square().flatten(1).mean(1)
     weight = 1 / (error.detach() + 1e-3) if adaptive else torch.ones_like(error)
