@@ -311,6 +311,9 @@ def test_students_are_entries_of_one_file(command, tiny: Path) -> None:
     (entry,) = json.loads(Path("students.json").read_text())
     assert json.loads(out) == entry and (entry["name"], entry["teacher"], entry["prompts"]) == ("pupil", "tiny", 2)
     assert [row["name"] for row in entry["rows"]] == ["teacher", "student", "control, guided", "control, unguided"]
+    student = entry["rows"][1]
+    assert len(student["each"]) == student["groups"]["all"]["of"] == 10 and "each" not in entry["rows"][0]
+    assert student["each"].count("1") == student["groups"]["all"]["right"]
     assert entry["measured"]["command"] == "python -m course_utils evaluate pupil --beside tiny --prompts 2 --sample 0"
     assert set(entry["measured"]["weights"]) == {"pupil", "tiny", "judge", "features"}
     assert command("tiny", *words, "--out", "students.json")[0] == 0

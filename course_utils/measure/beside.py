@@ -187,6 +187,8 @@ def beside(
 ) -> list[dict[str, Any]]:
     """A row (`row_of`) for each of the `ways`, over `prompts` prompts of each group in which everything is said.
 
+    The student's row also has `each`: a 1 for each picture that is right, a 0 for each that is not, so that students can be paired later.
+
     steps, guidance: of the student, if not its card's. test: the list of scenes of the prompts (default: the world's "test"). second: judge B, which
     reads the first `sample` pictures of each group. about: what else the readings depend on, such as the judges' checksums; what was kept of
     other ones is not used. restart: nothing that was kept is. say: is told how far it is.
@@ -207,7 +209,9 @@ def beside(
         kept = way.kept()
         pictures = drawing(way, kept, seed, say)(texts)
         found[i] = {**found[i], "second": read_again(second, pictures, asked, sample, kept, name, say)}
-    return [row_of(way, mine, found[0], found[1], asked) for way, mine in zip(every, found, strict=True)]
+    rows = [row_of(way, mine, found[0], found[1], asked) for way, mine in zip(every, found, strict=True)]
+    rows[1]["each"] = "".join(str(int(right)) for right in found[1]["right"])
+    return rows
 
 
 def by_group(entry: dict[str, Any]) -> str:
