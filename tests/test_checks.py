@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ from course_utils.classroom import (
     checks_13,
     checks_16,
     checks_17,
+    checks_19,
+    checks_20,
     run,
 )
 from course_utils.classroom.checks import Check, Stopped
@@ -249,6 +252,85 @@ def hidden_behind(tokens: Any, noise: Any, language_model: Callable, generator: 
     return model(tokens)
 
 
+def by_place(*given: Any) -> tuple[Any, Any]:
+    """Exercise 3 of lesson 19 with NumPy, whose texts are of a type of its own."""
+    operations, nbytes, peak, bandwidth, overhead = given
+    times = np.array([operations / peak, nbytes / bandwidth, overhead])
+    return 1000 * times.max(), np.array(["arithmetic", "memory", "overhead"])[times.argmax()]
+
+
+def first_left_out(device: Any, job: Any, repeats: int) -> float:
+    """The clinic of lesson 19: the warm-up is timed, too, and left out."""
+    times = []
+    for _ in range(repeats + 1):
+        device.synchronize()
+        started = device.clock()
+        device.launch(job)
+        device.synchronize()
+        times.append(1000 * (device.clock() - started))
+    return float(np.median(times[1:]))
+
+
+def own_clock(device: Any, job: Any, repeats: int) -> float:
+    device.launch(job)
+    device.synchronize()
+    return time.perf_counter()
+
+
+def query_by_query(q: Any, k: Any, y: Any, size: int) -> Any:
+    """Exercise 3 of lesson 20, one query after the other; products are summed by hand."""
+    rows = []
+    for query in q:
+        m, weight, out = -math.inf, 0.0, torch.zeros(y.shape[1])
+        for keys, values in zip(k.split(size), y.split(size), strict=True):
+            a = (keys * query).sum(1) / len(query) ** 0.5
+            new = max(m, float(a.max()))
+            p = (a - new).exp()
+            weight = math.exp(m - new) * weight + p.sum()
+            out = math.exp(m - new) * out + (p[:, None] * values).sum(0)
+            m = new
+        rows.append(out / weight)
+    return torch.stack(rows)
+
+
+def by_logsumexp(q: Any, k: Any, y: Any, size: int) -> Any:
+    """The same with the logarithm of the sum in the place of m and l."""
+    log_sum, out = torch.full((len(q), 1), -math.inf), torch.zeros(len(q), y.shape[1])
+    for keys, values in zip(k.split(size), y.split(size), strict=True):
+        a = (q[:, None] * keys).sum(-1) / q.shape[1] ** 0.5
+        more = a.logsumexp(1, keepdim=True)
+        total = torch.logaddexp(log_sum, more)
+        out = out * (log_sum - total).exp() + (a.softmax(1) @ values) * (more - total).exp()
+        log_sum = total
+    return out
+
+
+def largest_first(q: Any, k: Any, y: Any, size: int) -> Any:
+    """The same in two walks: first the largest scores, then the sums."""
+    scores = [lambda keys=keys: q @ keys.T / q.shape[1] ** 0.5 for keys in k.split(size)]
+    m = functools.reduce(torch.maximum, (one().amax(1, keepdim=True) for one in scores))
+    weight = sum((one() - m).exp().sum(1, keepdim=True) for one in scores)
+    return sum((one() - m).exp() @ values for one, values in zip(scores, y.split(size), strict=True)) / weight
+
+
+def table_of_shapes(lengths: Any, shapes: int) -> int:
+    """Exercise 4 of lesson 20 by the table of its second hint."""
+    known = sorted(lengths)
+    best = [0.0] + [math.inf] * len(known)
+    for _ in range(shapes):
+        best = [0.0] + [
+            min(best[i] + sum(known[j - 1] - one for one in known[i:j]) for i in range(j))
+            for j in range(1, len(known) + 1)
+        ]
+    return int(best[-1])
+
+
+def zeros_in_front(compiler: Any, model: Any, batches: Any) -> Any:
+    """Clinic 2 of lesson 20 with a size of its own, padded from above."""
+    fast = compiler(model)
+    return tuple(fast(F.pad(x, (0, 0, 9 - len(x), 0)))[9 - len(x) :] for x in batches)
+
+
 ALSO_RIGHT = [
     ("heun_step", checks_16.heun(lambda f, x, v, t, n: f(x.add((n - t)[:, None] * v), n))),
     ("noise_deviation", lambda t, s: (1 - t) / torch.sqrt((1 - t) ** 2 + t**2 * s**2)),
@@ -339,6 +421,25 @@ ALSO_RIGHT = [
     ("mended_duplicates", left_out_of_the_sums),
     ("mended_duplicates", checks_13.masked(with_value=-1e9)),
     ("mended_duplicates", careless(checks_13.masked())),
+    ("block_operations", lambda n, d: [np.float64(4 * d * n * (6 * d + n))]),
+    ("faster", lambda a, b: (np.median(np.array(a) / np.array(b)), (np.array(a) <= np.array(b)).sum())),
+    ("faster", lambda a, b: torch.tensor([(torch.tensor(a) / torch.tensor(b)).quantile(0.5), sum(map(float.__le__, a, b))])),
+    ("floor", by_place),
+    ("floor", lambda *given: [torch.tensor(checks_19.least()(*given)[0]), checks_19.least()(*given)[1]]),
+    ("speedup", lambda s, p: np.sum([*s.values()]) / np.sum([share / p.get(name, 1) for name, share in s.items()])),
+    ("timer", checks_19.clocked(summary=lambda times: torch.tensor(times).quantile(0.5))),
+    ("timer", first_left_out),
+    ("paid_off", lambda c, e, k: float("inf") if k >= e else -(-c // ((e - k) / 1000))),
+    ("paid_off", lambda c, e, k: np.inf if e <= k else np.ceil(c / (e / 1000 - k / 1000))),
+    ("guided_once", lambda model, x, t, text, empty, g: (1 - g) * (out := model(x.repeat(2, 1), t.repeat(2), torch.cat([text, empty])))[len(x) :] + g * out[: len(x)]),
+    ("guided_once", lambda *given: checks_20.one_pass()(*given).numpy()),
+    ("blockwise", query_by_query),
+    ("blockwise", by_logsumexp),
+    ("blockwise", largest_first),
+    ("least_padding", table_of_shapes),
+    ("master_weights", lambda w, gradient, rate, steps: functools.reduce(lambda w, _: w - rate * gradient(w.bfloat16()), range(steps), w)),
+    ("compiled_once", lambda compiler, model, batches: compiler(model)(torch.cat(batches)).split([*map(len, batches)])),
+    ("compiled_once", zeros_in_front),
 ]  # fmt: skip
 
 
@@ -445,6 +546,27 @@ SAID = [
     ("sigmoid_loss", lambda a, b, s, bias: 0.0, "it should be"),
     ("mended_duplicates", lambda logits, scenes: logits, "The answer should be one number"),
     ("least_loss", lambda g: 1.0, "For loss_g = 0.1375, it should be 1.0260; yours is 1.0000."),
+    ("block_operations", lambda n, d: 8e-6 * n, "not yet. For n = 16, d = 160, it should be 9994240; yours is 0.000128."),
+    ("faster", lambda a, b: a / b, "stops with TypeError"),
+    ("floor", lambda *given: checks_19.least()(*given)[0], "The answer has 2 parts"),
+    ("timer", lambda device, job, repeats: job(), "The job is called here; `device.launch(job)` leaves that to the device."),
+    ("timer", own_clock, "Read the time with `device.clock()`"),
+    ("paid_off", lambda c, e, k: math.ceil(1000 * c / (e - k)) if k < e else None, "nearly. For compile_s = 12, plain_ms = 50, compiled_ms = 55, nothing is returned."),
+    ("guided_once", lambda model, x, t, text, empty, g: model(x, t, empty) + g * (model(x, t, text) - model(x, t, empty)), "The model is called 3 times"),
+    ("guided_once", lambda model, x, t, text, empty, g: model(torch.cat([x, x]), torch.cat([t, t]), torch.cat([empty, text])).chunk(2), "Return one tensor"),
+    ("guided_once", lambda model, x, t, text, empty, g: model(torch.cat([x, x]), t, torch.cat([empty, text])), "go in with 2 B rows each"),
+    ("blockwise", checks_20.whole_table, "nearly. The whole table of scores is made"),
+    ("blockwise", lambda q, k, y, size: checks_20.in_blocks()(q, k, y, len(k) // size), "nearly. A tensor of 384 numbers is made; the scores of `size` keys are 96."),
+    ("blockwise", lambda *given: checks_20.in_blocks()(*given).tolist(), "Return a tensor (Q, V), computed with torch"),
+    ("master_weights", lambda *given: checks_20.descent()(*given).tolist(), "Return the weights, a tensor like w"),
+    ("master_weights", lambda *given: checks_20.descent()(*given).double(), "Return the weights in fp32; yours are torch.float64."),
+    ("master_weights", checks_20.descent(computed=torch.float16), "weights of the type torch.float16; give it bfloat16"),
+    ("master_weights", lambda w, gradient, rate, steps: w - gradient(w.bfloat16()), "The number formats are right, and the weights are not"),
+    ("compiled_once", lambda *given: [one.numpy() for one in checks_20.drawing()(*given)], "list of ndarray"),
+    ("compiled_once", lambda *given: checks_20.drawing()(*given)[:1], "not yet. 3 batches went in, and 1 came out."),
+    ("compiled_once", lambda compiler, model, batches: [F.pad(x, (0, 1)) for x in batches], "What comes out has another shape"),
+    ("compiled_once", lambda compiler, model, batches: list(map(model, batches)), "0 programs were compiled"),
+    ("compiled_once", lambda *given: checks_20.drawing()(*given)[::-1], "does a batch get back the rows that it gave?"),
 ]  # fmt: skip
 
 

@@ -71,7 +71,7 @@ class Check:
             return f"not yet. The answer is a function; this is {answer!r}."
         found = [self.outcome(answer, given) for given in self.inputs]
         wanted = [self.known(None, i) for i in range(len(found))]
-        if empty(answer) or any(map(empty, found)):
+        if empty(answer) or empty(found[0]):
             return f"not done yet. {self.todo}"
         wrong = [i for i, pair in enumerate(zip(found, wanted, strict=True)) if not self.same(*pair)]
         if not wrong:
@@ -123,7 +123,7 @@ class Check:
             if isinstance(wanted, list) and isinstance(got, list):  # such as rows of other lengths
                 return len(got) == len(wanted) and all(map(self.same, got, wanted))
             try:
-                return type(got) is type(wanted) and bool(got == wanted)
+                return isinstance(got, type(wanted)) and bool(got == wanted)  # NumPy has a str of its own
             except (ValueError, RuntimeError):  # an array of objects is neither true nor false
                 return False
         if numbers is None or numbers.shape != right.shape:
@@ -134,14 +134,19 @@ class Check:
         """What to say of a wrong outcome that no slip explains."""
         if isinstance(got, Stopped):
             return got.sentence
+        if empty(got):
+            return f"{self._given(given)}nothing is returned."
         if what := _wrong_form(got, wanted):
             return f"{what[0].upper()}{what[1:]}."
         if self.otherwise:
             return self.otherwise(got)
-        what = self._difference(got, wanted)
+        return f"{self._given(given)}{self._difference(got, wanted)}."
+
+    def _given(self, given: tuple[Any, ...]) -> str:
+        """The arguments of a trial, in words."""
         names = inspect.signature(self.reference).parameters if given else ()
         known = ((name, value) for name, value in zip(names, given, strict=False) if not callable(value))
-        return f"For {', '.join(f'{name} = {_short(value)}' for name, value in known)}, {what}."
+        return f"For {', '.join(f'{name} = {_short(value)}' for name, value in known)}, "
 
     def _difference(self, got: Any, wanted: Any) -> str:
         """Where a value of the right form is wrong."""
@@ -153,9 +158,9 @@ class Check:
         if numbers is None or right is None:
             return f"it should be {wanted!r}; yours is {got!r}"
         if right.ndim == 0:
-            return f"it should be {right:.4f}; yours is {numbers:.4f}"
+            return f"it should be {_number(right)}; yours is {_number(numbers)}"
         where = tuple((~torch.isclose(numbers, right, self.rtol, self.atol, equal_nan=True)).nonzero()[0].tolist())
-        return f"the number at {list(where)} should be {right[where]:.4f}; yours is {numbers[where]:.4f}"
+        return f"the number at {list(where)} should be {_number(right[where])}; yours is {_number(numbers[where])}"
 
 
 def empty(value: Any) -> bool:
@@ -209,6 +214,14 @@ def _wrong_form(got: Any, wanted: Any) -> str:
         return ""
     asked = f"have the shape {tuple(right.shape)}" if right.ndim else "be one number"
     return f"the answer should {asked}; yours has the shape {tuple(numbers.shape)}"
+
+
+def _number(value: Tensor) -> str:
+    """A number with four decimals, or, where these hide a small one or make a large one long, with four or nine digits."""
+    plain = float(value)
+    if plain == 0 or 1e-3 <= abs(plain) < 1e5:
+        return f"{plain:.4f}"
+    return f"{plain:.4g}" if abs(plain) < 1 else f"{plain:.9g}"
 
 
 def _short(value: Any) -> str:

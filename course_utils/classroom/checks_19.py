@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from course_utils.classroom.checks import Check
+from course_utils.classroom.checks import Check, empty
+from course_utils.common import CourseError
 
 block_operations = Check(
     lambda n, d: 24 * n * d * d + 4 * n * n * d,
@@ -22,9 +24,16 @@ block_operations = Check(
         "attention is n² · d for each head; the heads share d, so they change nothing": lambda n, d: (
             24 * n * d * d + 4 * 5 * n * n * d
         ),
+        "a score is one multiplication; it is a sum over d numbers": lambda n, d: 24 * n * d * d + 4 * n * n,
+        "attention is n² · d; it is two products, of two operations for each number": lambda n, d: (
+            24 * n * d * d + n * n * d
+        ),
+        "there is one product with d x d weights; there are four": lambda n, d: 18 * n * d * d + 4 * n * n * d,
         "the MLP is missing": lambda n, d: 8 * n * d * d + 4 * n * n * d,
         "the MLP counts once; it has two layers": lambda n, d: 16 * n * d * d + 4 * n * n * d,
-        "the MLP's hidden layer has the width d; it is 4 d": lambda n, d: 12 * n * d * d + 4 * n * n * d,
+        "half is missing: a weight is two operations, a multiplication and an addition, and the MLP is 4 d wide inside": (
+            lambda n, d: 12 * n * d * d + 4 * n * n * d
+        ),
         "there are three products with d x d weights; the output is the fourth": lambda n, d: (
             22 * n * d * d + 4 * n * n * d
         ),
@@ -76,6 +85,23 @@ faster = Check(
         ),
         "of an even number the lower middle is taken, as torch.median does": ratios(statistics.median_low),
         "of an even number the upper middle is taken": ratios(statistics.median_high),
+        "the two are exchanged: the ratio comes first": lambda a, b: ratios()(a, b)[::-1],
+        "the times are subtracted: *how many times* faster is a / b": ratios(
+            take=lambda one, other: one - other, lost=lambda rounds: sum(r <= 0 for r in rounds)
+        ),
+        "this is by how many percent B is faster; how many times is asked": ratios(
+            lambda rounds: 100 * (statistics.median(rounds) - 1)
+        ),
+        "the fastest of each are divided; take the median of the ratios": lambda a, b: (
+            min(a) / min(b),
+            ratios()(a, b)[1],
+        ),
+        "the rounds are listed; their number is asked": ratios(
+            lost=lambda rounds: [k for k, r in enumerate(rounds) if r <= 1]
+        ),
+        "there is a yes or no for each round; the number of rounds is asked": ratios(
+            lost=lambda rounds: [r <= 1 for r in rounds]
+        ),
         "rounds that B wins are counted": ratios(lost=lambda rounds: sum(r > 1 for r in rounds)),
         "a tie counts as a win of B": ratios(lost=lambda rounds: sum(r < 1 for r in rounds)),
         "a share is given; the number of rounds is asked": ratios(
@@ -107,7 +133,7 @@ floor = Check(
     [
         (4e9, 1e6, 2e10, 1e10, 2e-6),
         (1e6, 4e8, 3e10, 8e9, 3e-6),
-        (100.0, 800.0, 4e10, 1.2e10, 5e-6),
+        (100.0, 40.0, 4e10, 1.2e10, 5e-6),
     ],
     {
         "these are seconds; milliseconds are asked": least(scale=1.0),
@@ -118,6 +144,25 @@ floor = Check(
         "the times are added; the machine does them at once, so the longest decides": lambda o, n, p, b, t: (
             1000 * (o / p + n / b + t),
             least()(o, n, p, b, t)[1],
+        ),
+        "the overhead is added; the longest of the three decides": lambda o, n, p, b, t: (
+            1000 * (max(o / p, n / b) + t),
+            least()(o, n, p, b, t)[1],
+        ),
+        "the overhead is taken for milliseconds; it is in seconds, as the other two are": lambda o, n, p, b, t: least(
+            scale=1.0
+        )(1000 * o, 1000 * n, p, b, t),
+        "these are microseconds; milliseconds are asked": least(scale=1e6),
+        "each byte is counted as a number of 4 bytes; `nbytes` counts bytes already": lambda o, n, p, b, t: least()(
+            o, 4 * n, p, b, t
+        ),
+        "the two are exchanged: the milliseconds come first": lambda *given: least()(*given)[::-1],
+        "the names are compared, not their times: `max` of a dictionary takes the last name, `key` says by what": least(
+            lambda times, key: max(times)
+        ),
+        "the name is the last of the alphabet: `max` of a dictionary compares its names": lambda *given: (
+            least()(*given)[0],
+            "overhead",
         ),
         "the names of arithmetic and memory are exchanged": least(swap=True),
     },
@@ -166,6 +211,17 @@ speedup = Check(
         "the shares are taken to add up to 1: divide by their sum": lambda s, p: (
             1 / sum(v / p.get(name, 1.0) for name, v in s.items())
         ),
+        "the rest is taken to be 1 less the shares with a promise: the shares need not add up to 1": lambda s, p: (
+            1 / (1 - sum(s[name] for name in p) + sum(s[name] / p[name] for name in p))
+        ),
+        "each promise has a factor of its own, and these are multiplied; add up what is left of the time": lambda s, p: (
+            math.prod(whole()(s, {name: p[name]}) for name in p)
+        ),
+        "a part that becomes r times faster takes r times as long; it takes 1 / r": whole(
+            lambda share, factor: share * factor
+        ),
+        "this is the share that is saved; the factor is asked": lambda s, p: 1 - 1 / whole()(s, p),
+        "this is by how many percent it is faster; the factor is asked": lambda s, p: 100 * (whole()(s, p) - 1),
     },
     todo="Return a number, and run this cell again.",
 )
@@ -181,11 +237,12 @@ class Simulated:
 
     def __init__(self, times: Sequence[float], before: float):
         self.times, self.now, self.busy_until = list(times), 0.0, before
+        self.read = False
 
     def launch(self, job: Any) -> None:
         """Puts a job at the end of the queue, and returns."""
         self.now += self.LAUNCH
-        taken = self.times.pop(0) if self.times else 1.0
+        taken = self.times.pop(0) if self.times else 9.5
         self.busy_until = max(self.now, self.busy_until) + taken
 
     def synchronize(self) -> None:
@@ -194,7 +251,25 @@ class Simulated:
 
     def clock(self) -> float:
         """Seconds."""
+        self.read = True
         return self.now / 1000
+
+
+def job() -> None:
+    """What is launched on the simulated device."""
+    raise CourseError("The job is called here; `device.launch(job)` leaves that to the device.")
+
+
+def on_its_clock(answer: Any) -> Callable[..., Any]:
+    """For `observe`: the time that the function tells, if it is the device's."""
+
+    def tried(device: Simulated, *given: Any) -> Any:
+        found = answer(device, *given)
+        if not device.read and not empty(found):
+            raise CourseError("Read the time with `device.clock()`: no other clock knows this device.")
+        return found
+
+    return tried
 
 
 def clocked(
@@ -205,6 +280,7 @@ def clocked(
     whole: bool = False,
     scale: float = 1000.0,
     always: int = 0,
+    each: bool = False,
 ) -> Callable[..., float]:
     """The timer of the clinic, or with one part of it changed."""
 
@@ -220,6 +296,8 @@ def clocked(
             return scale * (device.clock() - started) / repeats
         found = []
         for _ in range(always or repeats):
+            if each:
+                device.launch(job)
             if before:
                 device.synchronize()
             started = device.clock()
@@ -242,9 +320,9 @@ def once(device: Any, job: Any, repeats: int) -> float:
 timer = Check(
     clocked(),
     [
-        (Simulated([500.0, 10.0, 12.0, 90.0, 11.0, 9.0], 40.0), "a product", 5),
-        (Simulated([80.0, 3.0, 2.0, 7.0, 2.5], 15.0), "a norm", 4),
-        (Simulated([30.0, 6.0, 50.0, 5.0], 900.0), "a drawing", 3),
+        (Simulated([500.0, 10.0, 12.0, 90.0, 11.0, 9.0], 40.0), job, 5),
+        (Simulated([80.0, 3.0, 2.0, 7.0, 2.5], 15.0), job, 4),
+        (Simulated([30.0, 6.0, 50.0, 5.0], 900.0), job, 3),
     ],
     {
         "the clock stops when the work is launched, not when it is done: synchronise before it stops": once,
@@ -253,10 +331,21 @@ timer = Check(
         "work that waited before the clock started is counted: synchronise before it starts": clocked(before=False),
         "the mean is taken; the median is asked": clocked(summary=statistics.mean),
         "the least is taken; the median is asked": clocked(summary=min),
+        "of an even number the upper middle is taken; the median is the mean of the two": clocked(
+            summary=statistics.median_high
+        ),
+        "of an even number the lower middle is taken; the median is the mean of the two": clocked(
+            summary=statistics.median_low
+        ),
+        "each timing has a warm-up of its own; one, before the loop, is asked": clocked(warm=0, each=True),
+        "the warm-up is one of the `repeats`; it is one launch more": lambda device, job, repeats: clocked()(
+            device, job, repeats - 1
+        ),
         "all launches are timed together: that gives their mean": clocked(whole=True),
         "these are seconds; milliseconds are asked": clocked(scale=1.0),
         "it is timed once only: use `repeats`": clocked(always=1),
     },
     todo="Return a number, and run this cell again.",
     right="It also tells the work apart from what was in the queue before.",
+    observe=on_its_clock,
 )

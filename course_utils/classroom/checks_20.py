@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from course_utils.classroom.checks import Check
+from course_utils.classroom.checks import Check, empty
+from course_utils.common import CourseError
 
 
 def random(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
@@ -41,10 +42,22 @@ def pictures(
 
 paid_off = Check(
     pictures(),
-    [(30.2, 120.0, 100.0), (8.0, 40.0, 37.0), (12.0, 50.0, 55.0), (9.0, 30.0, 30.0)],
+    # the first is exact in seconds as in milliseconds; the next two have a remainder above and below one half
+    [(32.0, 125.0, 62.5), (8.0, 40.0, 37.0), (8.0, 40.0, 34.0), (12.0, 50.0, 55.0), (9.0, 30.0, 30.0)],
     {
         "seconds and milliseconds are mixed": pictures(seconds=1.0),
+        "seconds are divided by 1,000; a second is 1,000 milliseconds": pictures(seconds=1 / 1000),
         "it is rounded down: after so many pictures it has not quite paid": pictures(rounded=math.floor),
+        "it is rounded to the nearest; with a remainder it takes one picture more": pictures(rounded=round),
+        "one picture is added always; without a remainder it has paid already": pictures(
+            rounded=lambda n: math.floor(n) + 1
+        ),
+        "the saving has the wrong sign: it is the plain time less the compiled one": lambda compile_s, plain_ms, compiled_ms: (
+            pictures()(-compile_s, plain_ms, compiled_ms)
+        ),
+        "a compiler that gains nothing divides by zero: as fast as before never pays, too": lambda *given: (
+            math.inf if given[2] > given[1] else math.ceil(1000 * given[0] / (given[1] - given[2]))
+        ),
         "it is not rounded: the answer is a whole number of pictures": pictures(rounded=float),
         "a compiler that gains nothing pays after a negative number of pictures; it never does: math.inf": pictures(
             never=None
@@ -79,12 +92,18 @@ class Counted:
 
 
 def counted(answer: Any) -> Callable[..., Any]:
-    """For `observe`: what the function gives, and how often it has called the model."""
+    """For `observe`: what the function gives, if it has called the model once."""
 
     def tried(model: Counted, *given: Any) -> Any:
         model.calls = 0
         found = answer(model, *given)
-        return found if found is None or found is ... or isinstance(found, tuple) else (found, model.calls)
+        if empty(found):
+            return found
+        if model.calls != 1:
+            raise CourseError(f"The model is called {model.calls} times; put both into one batch, and call it once.")
+        if isinstance(found, tuple):
+            raise CourseError("Return one tensor, made of both halves, not the halves.")
+        return found
 
     return tried
 
@@ -103,10 +122,10 @@ def one_pass(
     return answer
 
 
-def two_calls(model: Any, x: Tensor, t: Tensor, text: Tensor, empty: Tensor, g: float) -> Tensor:
-    """The slip that calls the model twice."""
-    null = model(x, t, empty)
-    return null + g * (model(x, t, text) - null)
+def side_by_side(model: Any, x: Tensor, t: Tensor, text: Tensor, empty: Tensor, g: float) -> Tensor:
+    """The slip that makes each picture wider instead of making more of them."""
+    null, with_text = model(torch.cat([x, x], 1), t, torch.cat([empty, text], 1)).chunk(2, 1)
+    return null + g * (with_text - null)
 
 
 def alternating(model: Any, x: Tensor, t: Tensor, text: Tensor, empty: Tensor, g: float) -> Tensor:
@@ -118,13 +137,17 @@ def alternating(model: Any, x: Tensor, t: Tensor, text: Tensor, empty: Tensor, g
 guided_once = Check(
     one_pass(),
     [
-        (Counted(), random(3, 4), torch.rand(3), random(3, 5, seed=1), random(3, 5, seed=2), 3.0),
-        (Counted(), random(2, 6, seed=3), torch.rand(2), random(2, 3, seed=4), random(2, 3, seed=5), 0.5),
+        (Counted(), random(3, 4), random(3, seed=6).sigmoid(), random(3, 5, seed=1), random(3, 5, seed=2), 3.0),
+        (Counted(), random(2, 6, seed=3), random(2, seed=7).sigmoid(), random(2, 3, seed=4), random(2, 3, seed=5), 0.5),
     ],
     {
-        "the model is called twice; put both into one batch": two_calls,
         "the halves are exchanged: what went in first comes out first": one_pass(order=False),
         "the halves are taken in turns; one follows the other": alternating,
+        "they are put side by side; a batch grows along its first dimension": side_by_side,
+        "the texts are mixed; what is mixed is what the model gives": lambda model, x, t, text, empty, g: model(
+            x, t, empty + g * (text - empty)
+        ),
+        "the pass without text is left out": lambda model, x, t, text, empty, g: model(x, t, text),
         "g multiplies the pass with text alone; it multiplies the difference": one_pass(
             mix=lambda null, with_text, g: null + g * with_text
         ),
@@ -135,7 +158,7 @@ guided_once = Check(
     },
     todo="Return a tensor, and run this cell again.",
     right="One pass, of a doubled batch.",
-    hint="The times go in twice, too.",
+    hint="Pictures, times and texts go in with 2 B rows each.",
     observe=counted,
 )
 
@@ -153,6 +176,7 @@ def in_blocks(
     of_value: bool = False,
     own: bool = True,
     so_far: bool = True,
+    all_rows: bool = False,
     turn: float = 1.0,
 ) -> Callable[..., Tensor]:
     """The answer of exercise 3, or with one part of it changed."""
@@ -167,7 +191,7 @@ def in_blocks(
             new = (torch.maximum(m, largest) if so_far else largest) if highest else m
             old = torch.exp(turn * (m - new))
             p = torch.exp(a - new)
-            weight = (old if total else 1.0) * weight + p.sum(1, keepdim=True)
+            weight = (old if total else 1.0) * weight + (p.sum() if all_rows else p.sum(1, keepdim=True))
             out = (old if rescale else 1.0) * out + p @ y[start : start + size]
             m = new
         return out / weight if divide else out
@@ -178,6 +202,12 @@ def in_blocks(
 def whole_table(q: Tensor, k: Tensor, y: Tensor, size: int) -> Tensor:
     """The slip that makes the table which the exercise is to spare."""
     return (q @ k.T / math.sqrt(q.shape[1])).softmax(1) @ y
+
+
+def last_block(q: Tensor, k: Tensor, y: Tensor, size: int) -> Tensor:
+    """The slip that starts anew with each block."""
+    first = (len(k) - 1) // size * size
+    return whole_table(q, k[first:], y[first:], size)
 
 
 class Largest(TorchDispatchMode):
@@ -195,14 +225,27 @@ class Largest(TorchDispatchMode):
 
 
 def sparing(answer: Any) -> Callable[..., Any]:
-    """For `observe`: what the function gives, and whether something as large as the table of scores was made on the way."""
+    """For `observe`: what the function gives, if it holds the scores of `size` keys at a time and not of more."""
 
     def tried(q: Tensor, k: Tensor, y: Tensor, size: int) -> Any:
         with Largest() as largest:
             found = answer(q, k, y, size)
-        table = len(q) * len(k)
-        seen = largest.numbers >= table > max(k.numel(), y.numel())  # else copies of what is given are as large
-        return (found, seen) if isinstance(found, Tensor) else found
+        if empty(found):
+            return found
+        if not isinstance(found, Tensor):
+            raise CourseError(
+                f"Return a tensor (Q, V), computed with torch; this is of the type {type(found).__name__}."
+            )
+        # copies of what is given are as large, and so are products of a block before they are summed
+        least = max(k.numel(), y.numel(), len(q) * size * max(q.shape[1], y.shape[1]))
+        if largest.numbers >= len(q) * len(k) > least:
+            raise CourseError("The whole table of scores is made: walk through the keys, `size` at a time.")
+        if largest.numbers > least:
+            raise CourseError(
+                f"A tensor of {largest.numbers} numbers is made; the scores of `size` keys are {len(q) * size}. "
+                "Take `size` keys at a time, and keep m, l and o alone."
+            )
+        return found
 
     return tried
 
@@ -211,7 +254,7 @@ def mean_of_blocks(q: Tensor, k: Tensor, y: Tensor, size: int) -> Tensor:
     """The slip that takes a softmax inside each block, and averages."""
     blocks = range(0, len(k), size)
     parts = [torch.softmax(q @ k[i : i + size].T / math.sqrt(q.shape[1]), 1) @ y[i : i + size] for i in blocks]
-    return torch.stack(parts).mean(0)
+    return sum(parts[1:], parts[0]) / len(parts)
 
 
 blockwise = Check(
@@ -219,7 +262,7 @@ blockwise = Check(
     [
         (random(3, 4), random(7, 4, seed=1), random(7, 5, seed=2), 3),
         (random(2, 6, seed=3, scale=30.0), random(5, 6, seed=4, scale=30.0), random(5, 2, seed=5), 2),
-        (random(12, 3, seed=6), random(64, 3, seed=7), random(64, 2, seed=8), 4),
+        (random(24, 3, seed=6), random(64, 3, seed=7), random(64, 2, seed=8), 4),
         (
             5 + random(3, 4, seed=9) / 10,
             15 + random(7, 4, seed=10) / 10,
@@ -228,11 +271,12 @@ blockwise = Check(
         ),  # all scores near 150
     ],
     {
-        "the whole table of scores is made: walk `size` keys at a time": whole_table,
         "o is not divided by l at the end": in_blocks(divide=False),
         "d is the length of a query, not of a value": in_blocks(of_value=True),
         "m' is the largest of this block; it is the largest so far": in_blocks(so_far=False),
         "m is one number for all queries; each has its own": in_blocks(own=False),
+        "l is one number for all queries; each has its own": in_blocks(all_rows=True),
+        "only the last block is left: what was summed so far must stay": last_block,
         "the factor is e^(m - m'), not e^(m' - m)": in_blocks(turn=-1.0),
         "the output so far is not rescaled when a larger score comes": in_blocks(rescale=False),
         "the sum of the weights so far is not rescaled when a larger score comes": in_blocks(total=False),
@@ -247,6 +291,7 @@ blockwise = Check(
     },
     todo="Return a tensor, and run this cell again.",
     right="It survives scores in the hundreds, too, and never holds their table.",
+    hint="m and l need a row for each query, (Q, 1): keepdim=True keeps it.",
     observe=sparing,
 )
 
@@ -255,14 +300,14 @@ blockwise = Check(
 
 
 def padding(
-    pick: Callable[[Sequence[int], int], int] | None = None, cost: Callable[[int, int], int] = lambda up, n: up - n
+    pick: Callable[[Collection[int], int], int] | None = None, cost: Callable[[int, int], int] = lambda up, n: up - n
 ) -> Callable[..., int]:
     """The answer of exercise 4, by trying all choices, or with another choice or cost."""
 
-    def waste(lengths: Sequence[int], chosen: Sequence[int]) -> int:
+    def waste(lengths: Collection[int], chosen: Sequence[int]) -> int:
         return sum(cost(min(c for c in chosen if c >= n), n) for n in lengths)
 
-    def answer(lengths: Sequence[int], shapes: int) -> int:
+    def answer(lengths: Collection[int], shapes: int) -> int:
         if pick is not None:
             return pick(lengths, shapes)
         known = sorted(set(lengths))
@@ -273,18 +318,37 @@ def padding(
     return answer
 
 
+def padding_to(lengths: Sequence[int], chosen: Sequence[int]) -> int:
+    """The padding up to the shortest of these shapes that holds each length."""
+    return sum(min(c for c in chosen if c >= n) - n for n in lengths)
+
+
 def spread_evenly(lengths: Sequence[int], shapes: int) -> int:
     """The slip that spaces the shapes evenly up to the longest."""
     top = max(lengths)
     chosen = [-(-top * (i + 1) // shapes) for i in range(shapes)]
-    return sum(min(c for c in chosen if c >= n) - n for n in lengths)
+    return padding_to(lengths, chosen)
 
 
 def by_count(lengths: Sequence[int], shapes: int) -> int:
     """The slip that puts as many captions into each shape."""
     ordered = sorted(lengths)
     chosen = [ordered[-(-len(ordered) * (i + 1) // shapes) - 1] for i in range(shapes)]
-    return sum(min(c for c in chosen if c >= n) - n for n in lengths)
+    return padding_to(lengths, chosen)
+
+
+def nearest_shape(lengths: Sequence[int], shapes: int) -> int:
+    """The slip that also takes a shape which is too short."""
+    tries = combinations(sorted(set(lengths)), min(shapes, len(set(lengths))))
+    return min(sum(min(abs(c - n) for c in chosen) for n in lengths) for chosen in tries)
+
+
+def one_by_one(lengths: Sequence[int], shapes: int) -> int:
+    """The slip that adds the best length to those that it has, and never goes back."""
+    chosen = [max(lengths)]
+    while len(chosen) < shapes:
+        chosen.append(min(sorted(set(lengths)), key=lambda more: padding_to(lengths, (*chosen, more))))
+    return padding_to(lengths, chosen)
 
 
 least_padding = Check(
@@ -294,10 +358,27 @@ least_padding = Check(
         ([8, 8, 9, 20, 21, 21, 22, 40, 41], 3),
         ([5, 17, 6, 16], 1),
         ([2, 9, 9], 4),
+        ([10, 21, 23, 25, 28, 28, 28, 30], 3),
     ],
     {
         "the shapes are spaced evenly": spread_evenly,
         "each shape gets as many captions": by_count,
+        "one length after the other is chosen; the best two together may be others": one_by_one,
+        "each length is counted once; each caption counts": lambda lengths, shapes: padding()(set(lengths), shapes),
+        "the longest comes on top of the `shapes`; it is one of them": lambda lengths, shapes: padding()(
+            lengths, shapes + 1
+        ),
+        "one shape fewer is chosen than there may be": lambda lengths, shapes: padding()(lengths, max(1, shapes - 1)),
+        "there are fewer different lengths than `shapes`: choose *at most* so many": lambda lengths, shapes: min(
+            padding_to(lengths, (*some, max(lengths))) for some in combinations(sorted(set(lengths))[:-1], shapes - 1)
+        ),
+        "the longest is not among the shapes, so that none holds it": lambda lengths, shapes: min(
+            padding_to(lengths, some) for some in combinations(sorted(set(lengths)), shapes)
+        ),
+        "the nearest shape is taken; it must hold the caption": nearest_shape,
+        "the mean is given; the sum of the padding is asked": lambda lengths, shapes: (
+            padding()(lengths, shapes) / len(lengths)
+        ),
         "everything is padded to the longest": padding(lambda lengths, shapes: sum(max(lengths) - n for n in lengths)),
         "the numbers of padded captions are counted; the sum of the padding is asked": padding(
             cost=lambda up, n: int(up > n)
@@ -328,22 +409,29 @@ def watched(answer: Any) -> Callable[..., Any]:
     def tried(w: Tensor, gradient: Seen, *given: Any) -> Any:
         gradient.dtypes.clear()
         found = answer(w, gradient, *given)
-        if not isinstance(found, Tensor):
+        if empty(found):
             return found
+        if not isinstance(found, Tensor):
+            raise CourseError(f"Return the weights, a tensor like w; this is of the type {type(found).__name__}.")
         return found.float(), str(found.dtype), " and ".join(sorted(gradient.dtypes)) or "none"
 
     return tried
 
 
 def descent(
-    stored: torch.dtype = torch.float32, computed: torch.dtype = torch.bfloat16, given_back: torch.dtype | None = None
+    stored: torch.dtype = torch.float32,
+    computed: torch.dtype = torch.bfloat16,
+    given_back: torch.dtype | None = None,
+    stale: bool = False,
+    sign: float = 1.0,
 ) -> Callable[..., Tensor]:
     """The training of the first clinic, with weights stored and gradients computed in these precisions."""
 
     def train(w: Tensor, gradient: Any, rate: float, steps: int) -> Tensor:
-        w = w.to(stored)
+        w = first = w.to(stored)
         for _ in range(steps):
-            w = w - (rate * gradient(w.to(computed)).to(stored)).to(stored)
+            copied = (first if stale else w).to(computed)
+            w = w - (sign * rate * gradient(copied).to(stored)).to(stored)
         return w.to(given_back or stored)
 
     return train
@@ -354,6 +442,7 @@ master_weights = Check(
     [
         (torch.tensor([1.0, -2.0, 3.0]), Seen(2.0, 0.5, 3.5), 1e-3, 400),
         (torch.tensor([0.5, 8.0]), Seen(-0.25, 7.0), 5e-4, 300),
+        (torch.tensor([1.5, -4.0, 2.0]), Seen(1.0, -3.0, 2.5), 0.25, 6),
     ],
     {
         "the weights are stored in bf16: small updates vanish": descent(stored=torch.bfloat16),
@@ -366,9 +455,21 @@ master_weights = Check(
         "the weights are given back in bf16: what was kept so carefully is rounded away": descent(
             given_back=torch.bfloat16
         ),
+        "the copy in bf16 is made once, before the loop: each step needs a copy of the weights as they are then": descent(
+            stale=True
+        ),
+        "one step is taken, not `steps`": lambda w, gradient, rate, steps: descent()(w, gradient, rate, 1),
+        "it goes up the gradient; w - rate * gradient goes down": descent(sign=-1.0),
     },
     todo="Return the weights, and run this cell again.",
     right="The sum is kept in fp32, and the gradient works in bf16.",
+    otherwise=lambda got: (
+        f"Return the weights in fp32; yours are {got[1]}."
+        if got[1] != "torch.float32"
+        else f"`gradient` got weights of the type {got[2]}; give it bfloat16 each time."
+        if got[2] != "torch.bfloat16"
+        else "The number formats are right, and the weights are not: take `steps` steps of w - rate * gradient(w)."
+    ),
     observe=watched,
     rtol=2e-3,  # rate * gradient may be in bf16, too: that is off by a small part of a small part, the slips by tenths
 )
@@ -393,12 +494,19 @@ class Compiler:
 def compilations(answer: Any) -> Callable[..., Any]:
     """For `observe`: all pictures in one tensor, and how many programs had to be compiled."""
 
-    def tried(compiler: Compiler, *given: Any) -> Any:
+    def tried(compiler: Compiler, model: Any, batches: Sequence[Tensor]) -> Any:
         compiler.times = 0
         compiler.shapes.clear()
-        found = answer(compiler, *given)
-        if not isinstance(found, list | tuple) or not all(isinstance(one, Tensor) for one in found):
+        found = answer(compiler, model, batches)
+        if empty(found):
             return found
+        if not isinstance(found, list | tuple) or not all(isinstance(one, Tensor) for one in found):
+            kind = type(found).__name__ + (f" of {type(found[0]).__name__}" if isinstance(found, list) else "")
+            raise CourseError(f"Return a list of tensors, one for each batch; this is of the type {kind}.")
+        if len(found) != len(batches):
+            raise CourseError(f"{len(batches)} batches went in, and {len(found)} came out.")
+        if any(one.shape[1:] != x.shape[1:] for one, x in zip(found, batches, strict=True)):
+            raise CourseError("What comes out has another shape than what went in: only rows are padded, and cut.")
         return torch.cat(found), [len(one) for one in found], len(compiler.shapes)
 
     return tried
@@ -442,9 +550,7 @@ compiled_once = Check(
     todo="Return a list of tensors, and run this cell again.",
     right="One program, whatever comes.",
     otherwise=lambda got: (
-        "Return a list."
-        if not isinstance(got, tuple)
-        else "One program, but the pictures are others: does a batch get back the rows that it gave?"
+        "One program, but the pictures are others: does a batch get back the rows that it gave?"
         if got[2] == 1
         else f"{got[2]} programs were compiled, where one is enough."
     ),
