@@ -262,7 +262,7 @@ best_scores = Check(
         ),
         "negative scores are set to 0; they may well be negative": optimum(read=lambda r: r.log().clamp(min=0)),
     },
-    todo="Return a table of scores, (V, V), and run this cell again.",
+    todo="Return a score for each pair of words, (V, V), and run this cell again.",
     right="So word2vec does what counting does, without ever making the table.",
 )
 

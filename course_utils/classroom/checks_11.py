@@ -121,8 +121,8 @@ nucleus = Check(
         "the head ends at 1 - top_p: keep tokens until their sum reaches top_p itself": cut(keep=lambda p, top: p.cumsum(-1) - p < 1 - top),
         "top_p is taken for a share of the vocabulary; it is a sum of probabilities": cut(keep=lambda p, top: torch.arange(len(p)) < top * len(p)),
     },
-    todo="Return a probability for each token, and run this cell again.",
-    right="Flat or steep, the head weighs about the same, with other numbers of tokens.",
+    todo="Return the probabilities, one for each token, and run this cell again.",
+    right="Flat or steep, the head has about the same weight, and another number of tokens.",
     hint="logits (V,): sort gives values and their old places, and scatter puts them back.",
 )  # fmt: skip
 
@@ -179,7 +179,7 @@ rotated = Check(
         "the position's code is added; RoPE turns, it adds nothing": turned(turn=lambda a, b, c, s: torch.cat([a + c, b + s], -1)),
     },
     todo="Return a tensor of the shape of x, and run this cell again.",
-    right="Lengths stay, and a product of two turned vectors knows their distance alone.",
+    right="Lengths stay, and a product of two turned vectors knows only their distance.",
     hint="The angles have the shape (T, d/2): they fit a and b, (..., T, d/2).",
     rtol=1e-5,
 )  # fmt: skip
