@@ -21,6 +21,7 @@ from course_utils.classroom import (
     checks_04,
     checks_06,
     checks_10,
+    checks_11,
     checks_12,
     checks_13,
     checks_16,
@@ -208,6 +209,54 @@ def cumulated(x1: Any, betas: Any, k: int, noise: Any) -> Any:
     return alpha_bar.sqrt() * x1 + (1 - alpha_bar).sqrt() * noise
 
 
+def loop_perplexities(log_p: Any, there: Any, characters: Any) -> tuple[float, float]:
+    nats = [
+        -x.item() for row, of in zip(log_p, there, strict=True) for x, counts in zip(row, of, strict=True) if counts
+    ]
+    return math.exp(sum(nats) / len(nats)), math.exp(sum(nats) / characters)
+
+
+def in_own_table(logits: Any, temperature: float, top_p: float) -> Any:
+    """Nucleus sampling that writes into a table of its own, token by token, the likeliest first."""
+    p, order = (logits / temperature).softmax(-1).sort(descending=True)
+    kept = torch.zeros(len(p))
+    kept[order] = p * (p.cumsum(0) - p < top_p)
+    return kept / kept.sum()
+
+
+def from_the_least_likely(logits: Any, temperature: float, top_p: float) -> Any:
+    """Nucleus sampling as some libraries have it: the tail is what adds up to no more than 1 - top_p."""
+    p, order = (logits / temperature).softmax(-1).sort()
+    tail = torch.zeros(len(p), dtype=torch.bool).scatter(0, order, p.cumsum(0) <= 1 - top_p + 1e-6)
+    return (logits / temperature).masked_fill(tail, -math.inf).softmax(-1)
+
+
+def by_matrices(x: Any, positions: Any) -> Any:
+    """RoPE with a matrix (d, d) for each place."""
+    d = x.shape[-1]
+    R = torch.zeros(len(positions), d, d)
+    for row, t in zip(R, positions.tolist(), strict=True):
+        for i in range(d // 2):
+            angle = t * 10_000 ** (-2 * i / d)
+            row[i, i] = row[i + d // 2, i + d // 2] = math.cos(angle)
+            row[i, i + d // 2], row[i + d // 2, i] = -math.sin(angle), math.sin(angle)
+    return (R @ x[..., None])[..., 0]
+
+
+def place_by_place(x: Any, W_Q: Any, W_K: Any, W_V: Any) -> Any:
+    """Causal attention without a mask: each place is given what it may see."""
+    seen = [x[:, : t + 1] for t in range(x.shape[1])]
+    weights = [((past @ W_K) @ (past[:, -1:] @ W_Q).mT / W_Q.shape[1] ** 0.5).softmax(1) for past in seen]
+    return torch.stack([(w * (past @ W_V)).sum(1) for w, past in zip(weights, seen, strict=True)], 1)
+
+
+def ignoring(model: Callable, tokens: Any) -> Any:
+    """The loss of a language model by the library's own number for "not asked"."""
+    read = torch.cat([torch.full((len(tokens), 1), checks_11.BEGIN), tokens], 1)
+    wanted = F.pad(tokens, (0, 1)).masked_fill(read == checks_11.PAD, -100)
+    return F.cross_entropy(model(read).flatten(0, 1), wanted.flatten())
+
+
 def left_out_of_the_sums(logits: Any, scenes: Any) -> Any:
     """The clinic of lesson 13 without a mask: sums over what may answer."""
     may = (scenes[:, None] != scenes) | torch.eye(len(scenes), dtype=torch.bool)
@@ -386,12 +435,27 @@ ALSO_RIGHT = [
     ("least_loss", lambda g: -torch.log(1 - torch.exp(-g)) / 2),
     ("least_loss", lambda g: -0.5 * math.log(1 - math.e**-g)),
     ("merge_pair", lambda p, q: tuple(checks_10.merged(p, q))),
+    ("merge_pair", lambda p, q: (part for part in checks_10.merged(p, q))),
+    ("merge_pair", lambda p, q: np.array(checks_10.merged(p, q))),
+    ("sampling_loss", lambda c, n, k: (checks_10.sampling()(c, n, k),)),
     ("sampling_loss", lambda c, n, k: (F.softplus(-(n * c).sum(1)) + F.softplus(torch.einsum("bkd,bd->bk", k, c)).sum(1)).mean()),
     ("best_scores", lambda n, k, a: (n / n.sum(1, keepdim=True) / (n.sum(0) ** a / (n.sum(0) ** a).sum())).log() - math.log(k)),
     ("best_scores", lambda n, k, a: checks_10.optimum()(n, k, a).numpy()),
     ("picture_head", lambda x: 2 * torch.sigmoid(x) - 1),
     ("picture_head", F.softsign),
     ("steady_pair", lambda counts: list(sorted(counts, key=lambda pair: (-counts[pair], pair))[0])),
+    ("perplexities", loop_perplexities),
+    ("perplexities", lambda log_p, there, n: np.exp([-log_p.numpy()[there.numpy()].sum() / m for m in (int(there.sum()), n)])),
+    ("nucleus", in_own_table),
+    ("nucleus", from_the_least_likely),
+    ("nucleus", lambda *given: checks_11.cut()(*given).tolist()),
+    ("rotated", by_matrices),
+    ("rotated", lambda x, at: checks_11.turned()(x.double(), at).numpy()),
+    ("mixed", lambda x, q, k, v: F.scaled_dot_product_attention(x @ q, x @ k, x @ v, is_causal=True)),
+    ("mixed", place_by_place),
+    ("mixed", checks_11.causal(soften=lambda s, m: (s + torch.full(m.shape, -1e9).triu(1)).softmax(-1))),
+    ("shifted_loss", ignoring),
+    ("shifted_loss", lambda model, tokens: [checks_11.loss_of()(model, tokens)]),
     ("mean_pool", lambda c, m: [row[there].mean(0) for row, there in zip(c, m, strict=True)]),
     ("mean_pool", lambda c, m: [row[: int(n)].mean(0).tolist() for row, n in zip(c, m.sum(1), strict=True)]),
     ("mean_pool", lambda c, m: np.stack([row[there].mean(0) for row, there in zip(c.numpy(), m.numpy(), strict=True)])),
@@ -414,9 +478,12 @@ ALSO_RIGHT = [
     ("recall_at_k", lambda s, k: sum(int((row >= row[i]).sum()) <= k for i, row in enumerate(s)) / len(s)),
     ("recall_at_k", lambda s, k: np.mean([k >= int((row >= row[i]).sum()) for i, row in enumerate(s.numpy())])),
     ("both_ways", lambda a, b, s: -((s * a @ b.T).log_softmax(1) + (s * a @ b.T).log_softmax(0)).diagonal().mean() / 2),
+    ("both_ways", lambda a, b, s: sum(F.cross_entropy(s * x @ y.T, torch.eye(len(x))) for x, y in ((a, b), (b, a))) / 2),
+    ("both_ways", lambda a, b, s: (checks_13.symmetric()(a, b, s),)),
     ("both_ways", lambda a, b, s: (checks_13.symmetric()(a, b, s) + checks_13.symmetric()(b, a, s)) / 2),
     ("both_ways", lambda a, b, s: checks_13.symmetric()(F.normalize(a), F.normalize(b), s)),
     ("sigmoid_loss", lambda a, b, s, bias: F.binary_cross_entropy_with_logits(s * a @ b.T + bias, torch.eye(len(a)).double(), reduction="sum") / len(a)),
+    ("sigmoid_loss", lambda a, b, s, bias: F.binary_cross_entropy_with_logits(s * a @ b.T + bias, torch.eye(len(a)), reduction="sum") / len(a)),
     ("sigmoid_loss", lambda a, b, s, bias: checks_13.pairwise()(b, a, s, bias)),
     ("mended_duplicates", left_out_of_the_sums),
     ("mended_duplicates", checks_13.masked(with_value=-1e9)),
@@ -509,11 +576,23 @@ SAID = [
     ("at_rest", (1.0, 1.0), "At rest D(x) = D(G(z)) = 1/2"),
     ("merge_pair", lambda p, q: "".join(p), "it should be ['b', 'aa'"),
     ("merge_pair", lambda p, q: p[0] + q[9], "stops with IndexError"),
+    ("merge_pair", lambda p, q: ["".join(q) if (p[i], p[i + 1]) == q else p[i] for i in range(len(p))], "Behind the last part there is no parts[i + 1]"),
+    ("merge_pair", lambda p, q: set(p), "it should be ['b', 'aa'"),
     ("sampling_loss", torch.no_grad()(checks_10.sampling()), "nearly. It looks as if no gradient comes through"),
     ("sampling_loss", checks_10.sampling(lambda s: -(1 / (1 + (-s).exp())).log()), "nearly."),
     ("best_scores", lambda n, k, a: n.sum(), "should have the shape (3, 3)"),
     ("picture_head", lambda x: x.mean(), "Return pictures like the outputs, a tensor (2, 3, 4, 4)"),
     ("picture_head", lambda x: x.detach().tanh(), "No gradient comes through"),
+    ("picture_head", lambda x: np.tanh(x.detach().numpy()), "this is a ndarray."),
+    ("picture_head", lambda x: (127 * x.tanh()).byte(), "this is a tensor (2, 3, 4, 4) of torch.uint8."),
+    ("picture_head", torch.sin, "not yet. It looks as if a larger output is not always brighter"),
+    ("steady_pair", lambda counts: sorted(counts.items(), key=lambda item: (-item[1], item[0]))[0], "this is a pair with its count"),
+    ("steady_pair", lambda counts: min(counts, key=lambda pair: (-counts[pair], "".join(pair))), "nearly. It looks as if the two parts are joined"),
+    ("perplexities", lambda log_p, there, n: (-log_p[there].mean()).exp(), "The answer has 2 parts"),
+    ("nucleus", lambda logits, t, p: torch.multinomial((logits / t).softmax(-1), 1), "should have the shape (7,)"),
+    ("mixed", lambda x, q, k, v: F.scaled_dot_product_attention(x @ q, x @ k, x @ v), "the mask is missing"),
+    ("shifted_loss", lambda model, tokens: checks_11.loss_of()(model, tokens).detach().numpy(), "no gradient comes through"),
+    ("shifted_loss", lambda model, tokens: (checks_11.loss_of()(model, tokens), {}), "The answer is one number"),
     ("picture_head", lambda x: 0.5 * x.tanh(), "no output gives black"),
     ("steady_pair", lambda counts: "ab", "Return a pair of texts, a key of `counts`; yours, ab,"),
     ("mean_pool", lambda c, m: torch.einsum("btc,bt->bc", c, m), "mask holds True and False"),
@@ -538,12 +617,19 @@ SAID = [
     ("last_state", lambda c, m: c[m][-1], "should have the shape (3, 4); yours has the shape (4,)"),
     ("last_state", lambda c, m: c[torch.arange(2), m.sum(1) - 1], "The last of n tokens is number n - 1"),
     ("recall_at_k", lambda s, k: s > k, "The answer should be one number"),
-    ("recall_at_k", lambda s, k: 0.5, "not yet. For scores = a tensor (7, 7), k = 2"),
+    ("recall_at_k", lambda s, k: 0.5, "not yet. For scores = a tensor (31, 31), k = 6"),
     ("both_ways", lambda a, b, s: checks_13.symmetric()(a, b, s).item(), "should have a gradient in a, and has none"),
     ("both_ways", lambda a, b, s: checks_13.symmetric()(a, b.detach(), s), "should have a gradient in b, and has none"),
     ("both_ways", lambda a, b, s: checks_13.symmetric()(a.detach() + 0 * a, b, s), "should have a gradient in a, and has a wrong one"),
     ("both_ways", lambda a, b, s: s * a @ b.T, "The answer should be one number"),
+    ("recall_at_k", lambda s, k: (s.topk(k).indices == torch.arange(len(s))[:, None]).any(1).double().mean(), "nearly. It looks as if the order of the columns decides among equal scores"),
+    ("recall_at_k", lambda s, k: ((s >= s.diagonal()[:, None]).sum(1) <= k).mean(), "True and False become numbers with .double()"),
+    ("both_ways", lambda a, b, s: s * a @ b, "a @ b.T is a table (B, B)"),
     ("sigmoid_loss", lambda a, b, s, bias: 0.0, "it should be"),
+    ("sigmoid_loss", lambda a, b, s, bias: checks_13.pairwise()(a, b, s, bias).item(), "should have a gradient in a, and has none"),
+    ("sigmoid_loss", lambda a, b, s, bias: checks_13.pairwise()(a, b.detach(), s, bias), "should have a gradient in b, and has none"),
+    ("mended_duplicates", lambda logits, scenes: checks_13.masked()(logits.detach(), scenes), "should have a gradient in logits, and has none"),
+    ("mended_duplicates", lambda logits, scenes: F.cross_entropy(logits, scenes), "the right class of row i is i"),
     ("mended_duplicates", lambda logits, scenes: logits, "The answer should be one number"),
     ("least_loss", lambda g: 1.0, "For loss_g = 0.1375, it should be 1.0260; yours is 1.0000."),
     ("block_operations", lambda n, d: 8e-6 * n, "not yet. For n = 16, d = 160, it should be 9994240; yours is 0.000128."),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,13 +41,25 @@ def merged(
 
 
 def as_list(answer: Any) -> Callable[..., Any]:
-    """The answer with a tuple of parts as a list."""
+    """The answer with a tuple, an array or a generator of parts as a list."""
 
     def observed(*given: Any) -> Any:
         value = answer(*given)
-        return list(value) if isinstance(value, tuple) and value else value
+        if isinstance(value, np.ndarray) and value.dtype.kind == "U":
+            return value.tolist()
+        return list(value) if isinstance(value, tuple | Iterator) and not empty(value) else value
 
     return observed
+
+
+def spelled(parts: Sequence[str], pair: Pair) -> list[str]:
+    """The slip that adds texts to a list with `+=`, which takes them apart."""
+    return [letter for part in merged(parts, pair) for letter in part]
+
+
+def in_a_for(parts: Sequence[str], pair: Pair) -> list[str]:
+    """The slip of a `for` over all pairs of neighbours: it cannot go two places on, and ends before the last part."""
+    return ["".join(two) if two == tuple(pair) else two[0] for two in pairwise(parts)]
 
 
 merge_pair = Check(
@@ -75,10 +89,15 @@ merge_pair = Check(
             " ".join(p).replace(" ".join(q), "".join(q)).split()
         ),
         "this is the text itself, in one piece: return the list of parts": lambda p, q: ["".join(p)],
-        "nothing is merged: compare both neighbours, parts[i] and parts[i + 1], with the pair": lambda p, q: list(p),
+        "nothing is merged: compare both neighbours with the pair, as a tuple: a list never equals one": lambda p, q: (
+            list(p)
+        ),
+        "a `for` goes one place on after each join, and never comes to the last part: walk with `while`": in_a_for,
+        "a text is taken apart: `+=` and `extend` add its letters one by one; append adds the part": spelled,
     },
     todo="Return a list of parts, and run this cell again.",
     right="Each place once, from left to right, and whole parts only.",
+    hint="Behind the last part there is no parts[i + 1]; the slice parts[i : i + 2] stops there by itself.",
     observe=as_list,
 )
 
@@ -110,6 +129,8 @@ def and_gradient(loss: Callable[..., Any]) -> Callable[..., Any]:
 
     def observed(*given: Any) -> Any:
         value = loss(*given)
+        if isinstance(value, tuple | list) and len(value) == 1:
+            value = value[0]
         if empty(value) or not given[0].requires_grad:
             return value
         if not (isinstance(value, Tensor) and value.requires_grad):
@@ -154,7 +175,22 @@ sampling_loss = Check(
             false=lambda s: -F.logsigmoid(-s.sum(-1))
         ),
         "this is a softmax over 1 + K words: negative sampling makes 1 + K separate decisions": softmax_loss,
-        "no gradient comes through: .item(), .detach() and no_grad cut it off": sampling(
+        "the negatives are taken off: both parts of (10.5) have a minus before the logarithm": sampling(
+            false=lambda s: F.logsigmoid(-s).sum(-1)
+        ),
+        "1 - log σ(s) stands for the drawn words; it is log(1 - σ(s)), and that is log σ(-s)": sampling(
+            false=lambda s: -(1 - F.logsigmoid(s)).sum(-1)
+        ),
+        "the true neighbour counts once for each drawn word: sum over K before you add": lambda c, n, w: sampling(
+            lambda s: -w.shape[1] * F.logsigmoid(s)
+        )(c, n, w),
+        "each centre meets all neighbours of the batch: multiply row by row, and sum over D": lambda c, n, w: (
+            sampling(true=lambda s: 0 * s)(c, n, w) - F.logsigmoid(n @ c.T).mean()
+        ),
+        "the products are summed over the batch, not over D: a row is a pair": lambda c, n, w: (
+            sampling(true=lambda s: 0 * s)(c, n, w) - F.logsigmoid((n * c).sum(0)).mean()
+        ),
+        "no gradient comes through: .item(), .detach(), no_grad and NumPy cut it off": sampling(
             whole=lambda loss: loss.mean().item()
         ),
         "σ underflows far out, and its logarithm is inf: use F.logsigmoid": sampling(
@@ -220,6 +256,10 @@ best_scores = Check(
         "the ratio is turned over: the sign is wrong": optimum(read=lambda ratio: -ratio.log()),
         "these are bits: the logarithm is the natural one": optimum(read=torch.log2),
         "K is always 5: use the argument": optimum(negatives=lambda k: 5),
+        "K itself is taken off; it is log K": lambda n, k, a: optimum(negatives=lambda k: 1)(n, k, a) - k,
+        "log K is missing, and so is the power α: this is the plain pointwise mutual information": optimum(
+            power=lambda a: 1.0, negatives=lambda k: 1
+        ),
         "negative scores are set to 0; they may well be negative": optimum(read=lambda r: r.log().clamp(min=0)),
     },
     todo="Return a score for each pair of words, (V, V), and run this cell again.",
@@ -246,7 +286,9 @@ def properties(head: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
         def pictures(values: Tensor) -> Tensor:
             found = head(values)
             if not isinstance(found, Tensor) or found.shape != values.shape or not found.is_floating_point():
-                said = f"the shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)[:60]
+                said = f"a {type(found).__name__}"
+                if isinstance(found, Tensor):
+                    said = f"a tensor {tuple(found.shape)} of {found.dtype}"
                 raise CourseError(f"Return pictures like the outputs, a tensor {tuple(values.shape)}; this is {said}.")
             return found.detach() if not values.requires_grad else found
 
@@ -305,15 +347,17 @@ picture_head = Check(
         "a softmax over the places of each channel shares out one sum": lambda x: x.flatten(2).softmax(2).view_as(x),
         "a softmax over the channels is left: white is then 1/3 in each": lambda x: x.softmax(1),
         "this is [0, 1], as a sigmoid gives; models of this course work in [-1, 1]": torch.sigmoid,
-        "clamp has no gradient where it cuts off: a pixel that is too bright never comes back": lambda x: x.clamp(
-            -1, 1
+        "there is no gradient where it cuts off or makes steps: a pixel that is too bright never comes back": (
+            lambda x: x.clamp(-1, 1)
         ),
         "the outputs are left as they are: that may work, but this loss was promised values in [-1, 1]": lambda x: (
             1 * x
         ),
         "a ReLU has neither an upper end nor a gradient below 0": torch.relu,
         "each picture is stretched to its own darkest and brightest value, so every pixel depends on all": stretched,
-        "the sign is turned: a larger output should be brighter": lambda x: -torch.tanh(x),
+        "a larger output is not always brighter: the sign is turned, or the function comes back, as a sine does": (
+            lambda x: -torch.tanh(x)
+        ),
     },
     todo="Return pictures (B, 3, H, W), and run this cell again.",
     right="Each pixel is free of the others, and both ends can be reached.",
@@ -339,7 +383,7 @@ steady_pair = Check(
     lambda counts: min(counts, key=lambda pair: (-counts[pair], pair)),
     [
         ({("a", "b"): 2, ("q", "z"): 7, ("c", "z"): 7, ("m", "n"): 1, ("c", "i"): 7, ("r", "e"): 7, ("k", "l"): 7},),
-        ({("x", "y"): 5, ("b", "a"): 5, ("b", "c"): 5, ("a", "z"): 1},),
+        ({("x", "y"): 5, ("b", "e"): 5, ("b", "c"): 5, ("ba", "d"): 5, ("a", "z"): 1},),
     ],
     {
         "of equal pairs the first in the dictionary is taken: that is the order of the texts": lambda counts: max(
@@ -353,6 +397,15 @@ steady_pair = Check(
         ),
         "of equal pairs only the left parts are compared: the right ones decide where these are equal": lambda counts: (
             min(counts, key=lambda pair: (-counts[pair], pair[0]))
+        ),
+        "of equal pairs the right parts decide: Python compares the left ones first": lambda counts: min(
+            counts, key=lambda pair: (-counts[pair], pair[::-1])
+        ),
+        "the two parts are joined before they are compared; a pair is compared part by part": lambda counts: min(
+            counts, key=lambda pair: (-counts[pair], "".join(pair))
+        ),
+        "this is a pair with its count: return the pair alone": lambda counts: min(
+            counts.items(), key=lambda item: (-item[1], item[0])
         ),
         "the smallest pair is taken, however rare it is: the count comes first": lambda counts: min(counts),
         "the rarest pair is taken: the count should be the largest": lambda counts: min(

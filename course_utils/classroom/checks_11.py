@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,8 +17,8 @@ BEGIN, PAD = 1, 0  # the page's own: language/tokenizer.py
 
 
 def some(*shape: int, seed: int = 0) -> Tensor:
-    """Numbers to try an answer with."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    """Numbers to try an answer with: float32, as on the page, so that an answer may mix in its own tensors."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 # ------------------------------------------------------------------------------------------------ exercise 1: perplexity
@@ -60,6 +61,10 @@ perplexities = Check(
         "the perplexity per token is divided by the characters of a token; its *logarithm* must be": lambda p, t, c: (per(p, t, t.sum()).exp(), per(p, t, t.sum()).exp() * t.sum() / c),
         "both are per token: the second divides the same sum by the characters": lambda p, t, c: (per(p, t, t.sum()).exp(),) * 2,
         "exp comes before the mean: the mean surprise first, then exp": lambda p, t, c: ((-p[t]).exp().mean(), (-p[t]).exp().sum() / c),
+        "the sum is divided by the number of captions: divide by the tokens that are there": lambda p, t, c: (per(p, t, len(p)).exp(), per(p, t, c).exp()),
+        "the whole sum is in the exponent, and divided afterwards: divide first, then exp": lambda p, t, c: ((-p[t].sum()).exp() / t.sum(), (-p[t].sum()).exp() / c),
+        "for the characters the mean is divided once more: the *sum* is divided by them": lambda p, t, c: (per(p, t, t.sum()).exp(), (per(p, t, t.sum()) / c).exp()),
+        "padding is taken, and the tokens are left out: there is True at tokens": lambda p, t, c: perplexity(per)(p, ~t, c),
         "the probabilities are averaged, not their logarithms": lambda p, t, c: (1 / p[t].exp().mean(), per(p, t, c).exp()),
     },
     todo="Return a pair of numbers, and run this cell again.",
@@ -96,7 +101,7 @@ def risen(logits: Tensor, top_p: float) -> Tensor:
 
 nucleus = Check(
     cut(),
-    [(2 * some(6), 0.7, 0.8), (3 * some(9, seed=1), 1.6, 0.55), (some(4, seed=2), 1.0, 1.0), (3 * some(5, seed=3), 0.9, 0.2)],
+    [(some(7, seed=5), 0.7, 0.8), (3 * some(9, seed=1), 1.6, 0.55), (some(4, seed=2), 1.0, 1.0), (3 * some(5, seed=3), 0.9, 0.2)],
     {
         "nothing is scaled: what is kept must sum to 1": cut(scale=lambda p: p),
         "the token with which the sum reaches top_p is left out: it belongs to the nucleus": cut(keep=lambda p, top: p.cumsum(-1) <= top + 1e-12),
@@ -113,6 +118,7 @@ nucleus = Check(
         "nothing is cut off: all tokens keep their probabilities": cut(keep=lambda p, top: torch.ones_like(p)),
         "the least likely come first: sort with descending=True": lambda x, t, top: risen(x / t, top),
         "the places are read, not written: scatter puts each back, p[order] mixes them again": lambda x, t, top: cut(back=False)(x, t, top)[(x / t).argsort(descending=True)],
+        "the head ends at 1 - top_p: keep tokens until their sum reaches top_p itself": cut(keep=lambda p, top: p.cumsum(-1) - p < 1 - top),
         "top_p is taken for a share of the vocabulary; it is a sum of probabilities": cut(keep=lambda p, top: torch.arange(len(p)) < top * len(p)),
     },
     todo="Return the probabilities, one for each token, and run this cell again.",
@@ -157,6 +163,9 @@ rotated = Check(
         "nothing is turned: x comes back as it was": turned(turn=lambda a, b, c, s: torch.cat([a, b], -1)),
         "it turns the other way: the sine has the other sign": turned(turn=lambda a, b, c, s: torch.cat([a * c + b * s, b * c - a * s], -1)),
         "neighbours are the pairs here; the page pairs number i with number i + d/2": turned(pair=neighbours, turn=interleaved),
+        "neighbours are the pairs here, put one half behind the other; the page pairs number i with number i + d/2": turned(pair=neighbours),
+        "i is counted from 1: the first pair has the rate 1": turned(rate=lambda i, d: 10_000.0 ** (-2 * (i + 1) / d)),
+        "the angles are taken for degrees: cos and sin take radians": turned(at=lambda p: torch.deg2rad(p.float())),
         "all pairs turn equally fast: each has its own rate": turned(rate=lambda i, d: torch.ones_like(i)),
         "the exponent is -i/d; it is -2i/d": turned(rate=lambda i, d: 10_000.0 ** (-i / d)),
         "the rates grow with i: the exponent is negative": turned(rate=lambda i, d: 10_000.0 ** (2 * i / d)),
@@ -172,7 +181,7 @@ rotated = Check(
     todo="Return a tensor of the shape of x, and run this cell again.",
     right="Lengths stay, and a product of two turned vectors knows only their distance.",
     hint="The angles have the shape (T, d/2): they fit a and b, (..., T, d/2).",
-    rtol=1e-6,
+    rtol=1e-5,
 )  # fmt: skip
 
 
@@ -210,6 +219,9 @@ mixed = Check(
         "no place may look at itself, so the first has nowhere to look: let the diagonal in": causal(mask=lambda n: torch.ones(n, n).tril(-1).bool()),
         "the scores are not divided by √d": causal(scale=lambda d: 1.0),
         "the scores are divided by d; it is √d": causal(scale=float),
+        "the scores are divided by √T; queries have d numbers": lambda x, q, k, v: causal(scale=lambda _: math.sqrt(x.shape[1]))(x, q, k, v),
+        "what may be seen is masked, and the rest is left: turn the mask round": causal(mask=lambda n: torch.ones(n, n).triu(1).bool()),
+        "a mask is multiplied by infinity: 0 times inf is nan; use masked_fill or torch.where": causal(soften=lambda s, m: (s + (~m) * -math.inf).softmax(-1)),
         "the scores are divided by √D; queries have d numbers": lambda x, q, k, v: causal(scale=lambda _: math.sqrt(x.shape[-1]))(x, q, k, v),
         "the mask comes after the softmax, so the weights no longer sum to 1: put -inf into the scores before": causal(soften=lambda s, m: s.softmax(-1) * m),
         "masked scores are 0, and exp(0) is 1: they must be -inf": causal(soften=lambda s, m: (s * m).softmax(-1)),
@@ -222,7 +234,7 @@ mixed = Check(
     todo="Return a tensor (B, T, d), and run this cell again.",
     right="Now what a place holds depends on those before it, and on none after it.",
     hint="q @ k.mT is (B, T, T): row t holds what place t thinks of every place.",
-    rtol=1e-6,
+    rtol=1e-5,
 )  # fmt: skip
 
 
@@ -256,7 +268,9 @@ def with_gradient(loss: Callable[..., Any]) -> Callable[..., Any]:
 
     def observed(*given: Any) -> Any:
         value = loss(*given)
-        number = isinstance(value, float | Tensor)
+        if isinstance(value, tuple | list) and len(value) == 1:
+            value = value[0]
+        number = isinstance(value, float | Tensor | np.ndarray | np.generic)
         return value if not number or getattr(value, "requires_grad", False) else "no gradient"
 
     return observed
@@ -276,10 +290,18 @@ shifted_loss = Check(
         "the first token is never learned: BEGIN goes before each row": loss_of(lambda t: t, lambda t: F.pad(t[:, 1:], (0, 1), value=PAD)),
         "the first token and the end are never learned: BEGIN goes before each row, the end after it": loss_of(lambda t: t[:, :-1], lambda t: t[:, 1:], lambda r, w: w != PAD),
         "the shift goes the wrong way: the model is asked for what came before": loss_of(lambda t: F.pad(t, (0, 1), value=PAD), lambda t: F.pad(t, (1, 0), value=BEGIN)),
+        "BEGIN and the end are missing, and padding counts: BEGIN goes before each row, the end after it": loss_of(lambda t: t[:, :-1], lambda t: t[:, 1:], lambda r, w: torch.ones_like(w)),
+        "what follows BEGIN does not count: the first token, too, is asked for": loss_of(there=lambda r, w: (r != PAD) & (r != BEGIN)),
+        "the row is rolled round, so that a full row ends with BEGIN: its end is PAD": loss_of(targets=lambda t: F.pad(t, (1, 0), value=BEGIN).roll(-1, 1)),
+        "softmax is taken before cross_entropy, which has one inside": lambda model, t: loss_of()(lambda read: model(read).softmax(-1), t),
+        "the surprises are summed and divided by the captions: divide by the tokens and ends": loss_of(mean=lambda n, t: (n * t).sum() / len(n)),
+        "this is the perplexity, exp of the loss": loss_of(mean=lambda n, t: ((n * t).sum() / t.sum()).exp()),
+        "the sign is turned: cross_entropy has its minus already": loss_of(mean=lambda n, t: -(n * t).sum() / t.sum()),
         "the surprises are summed: take their mean over the tokens": loss_of(mean=lambda n, t: (n * t).sum()),
         "each caption's mean is taken first: then a token of a short caption counts for more": loss_of(mean=lambda n, t: ((n * t).sum(1) / t.sum(1)).mean()),
         "the masked surprises are averaged over all places: divide by the number that count": loss_of(mean=lambda n, t: (n * t).mean()),
-        "no gradient comes through: .item(), .detach() and no_grad cut it off": loss_of(mean=lambda n, t: ((n * t).sum() / t.sum()).item()),
+        "no gradient comes through: .item(), .detach(), no_grad and NumPy cut it off": loss_of(mean=lambda n, t: ((n * t).sum() / t.sum()).item()),
+        "the row starts with PAD, and the end is never learned: BEGIN comes first, and a PAD is the end": loss_of(lambda t: F.pad(t, (1, 0), value=PAD), there=lambda r, w: w != PAD),
         "the row starts with PAD; the model reads BEGIN first": loss_of(lambda t: F.pad(t, (1, 0), value=PAD), there=lambda r, w: F.pad(r[:, 1:], (1, 0), value=1) != PAD),
     },
     todo="Return one number, the loss, and run this cell again.",
