@@ -2,6 +2,7 @@
 
 python book/figures.py                 the README's two, from the shipped weights
 python book/figures.py frontier        time against quality, from the stored speed ladder, and its pictures
+python book/figures.py methods FOLDER  students of several methods at the same budget, from the folder of their weights
 python book/figures.py my_pictures     that of "Your own pictures", from the folder and the weights of its example
 """
 
@@ -78,6 +79,21 @@ def students(ladder: Path) -> None:
     save(sheet, "students.png", measured("python book/figures.py frontier", weights, ladder))
 
 
+def methods(folder: Path) -> None:
+    """Eight prompts by the teacher, and by students that learned from it for equally long, in four jumps and in one."""
+    names = ("reflow", "shortcut", "meanflow", "consistency")
+    with watch_loaded() as weights:
+        rows = {"teacher": load("flow-shapes", "cpu")(PROMPTS, seed=0).images}
+        for steps in (4, 1):
+            for name in names:
+                student = load(folder / f"flow-shapes-{name}", "cpu")
+                rows[f"{name} {steps}"] = student(PROMPTS, steps=steps, seed=0).images
+    labels = [row for row in rows for _ in PROMPTS]
+    title = "The same prompt and noise in each column; each student learned for a quarter of an hour"
+    sheet = show.grid(torch.cat([*rows.values()]), labels, columns=len(PROMPTS), title=title)
+    save(sheet, "students-budget.png", measured("python book/figures.py methods FOLDER", weights))
+
+
 def own_pictures(folder: str) -> None:
     """For each of some captions the folder's own picture, where it has one, and two that were drawn."""
     mine = world("folder", "all", path=folder, size=32)
@@ -101,6 +117,8 @@ def save(sheet: Any, name: str, made: dict[str, Any]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["frontier"]:
         frontier()
+    elif sys.argv[1:2] == ["methods"] and len(sys.argv) == 3:
+        methods(Path(sys.argv[2]))
     elif len(sys.argv) > 1:
         own_pictures(sys.argv[1])
     else:
