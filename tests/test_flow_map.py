@@ -346,8 +346,7 @@ TRAIN = "train distil --teacher flow-tiny --images 32 --batch-size 16 --pictures
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_makes_a_student_that_draws(method, home, capsys) -> None:
     steps = "1" if method == "dmd" else "2"
-    grid = ["--teacher-steps", "8"] if method == "consistency" else []
-    assert main([*TRAIN, "--method", method, "--steps", steps, *grid]) == 0
+    assert main([*TRAIN, "--method", method, "--steps", steps]) == 0
     name = f"flow-tiny-{steps if method == 'reflow' else method}"
     student = load(name, "cpu")
     assert student.card["method"] == method and student.card["words"]
@@ -408,7 +407,8 @@ def test_what_makes_no_sense_is_said(home, capsys) -> None:
         (["--method", "shortcut", "--steps", "2", "4"], "teaches 1, 2, 4, 8"),
         (["--paths", "0"], "must be 1 at least"),
         (["--method", "shortcut", "--steps", "3"], "teaches 1, 2, 4, 8"),
-        (["--method", "consistency", "--teacher-steps", "12"], "8 must divide it"),
+        (["--method", "consistency"], "--steps is 8; it must divide"),
+        (["--method", "consistency", "--steps", "4", "3"], "--steps is 3; it must divide"),
         (["--guidance", "3", "1"], "a lowest and a highest"),
     ):
         assert main([*TRAIN, *words]) != 0

@@ -29,7 +29,7 @@ from course_utils.weights import load_weights
 
 METHODS = ("guidance", "no-guidance", "reflow", "shortcut", "meanflow", "consistency", "dmd")
 MATCHED = 0.25  # share of a batch of `shortcut` and `meanflow` that learns the velocity itself, at s = t
-JUMPS = [1, 2, 4, 8]  # steps in which students of `shortcut`, `meanflow` and `consistency` may draw
+JUMPS = [1, 2, 4, 8]  # steps in which students of `shortcut` and `meanflow` may draw
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps",
         type=int,
         nargs="+",
-        default=[4],
         metavar="N",
-        help="what it will draw in; `reflow` learns no other, and may learn several (default: 4)",
+        help="what it will draw in: `reflow` and `consistency` may learn several and learn no other (default: 4; `consistency` also 8, 2 and 1)",
     )
     parser.add_argument(
         "--paths",
@@ -114,7 +113,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
     teacher = load(args.teacher, "cpu")
     if type(teacher) is not FlowGenerator:
         raise CourseError(f"{args.teacher!r} cannot be a teacher; give a generator of the family flow.")
-    check(args)
+    steps = args.steps or ([4, 8, 2, 1] if args.method == "consistency" else [4])
+    check(args, steps)
     guidance = args.guidance or [teacher.guidance]
     low, high = guidance[0], guidance[-1]
     args.world = str(teacher.card.get("world", args.world))
@@ -154,25 +154,26 @@ def recipe(args: argparse.Namespace) -> Recipe:
     def chords(position: int, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         """For `reflow`, which needs no pictures: --examples of each path of the teacher."""
         points, tokens, g = paths(-(-n // args.examples), generator)
-        if len(args.steps) == 1:
-            found = flow_map.reflow(points[:: args.teacher_steps // args.steps[0]], args.examples, generator)
+        if len(steps) == 1:
+            found = flow_map.reflow(points[:: args.teacher_steps // steps[0]], args.examples, generator)
         else:
-            found = flow_map.jumps(points, args.examples, args.steps, generator)
+            found = flow_map.jumps(points, args.examples, steps, generator)
         found |= {"guidance": g.repeat(args.examples), "tokens": tokens.repeat(args.examples, 1)}
         mixed = torch.randperm(len(found["s"]), generator=generator, device=generator.device)[:n]
         return {name: value[mixed] for name, value in found.items()}
 
     chorded = args.method == "reflow"
     loss = {"reflow": reflow_loss, "dmd": match_loss(args.parts, taught_by)}.get(args.method)
-    one = args.method == "reflow" and len(args.steps) == 1
-    name = f"{args.teacher}-{args.steps[0] if one else args.method}"
-    taught = {"guidance": None, "no-guidance": None, "reflow": args.steps, "dmd": [1]}.get(args.method, JUMPS)
+    one = args.method == "reflow" and len(steps) == 1
+    name = f"{args.teacher}-{steps[0] if one else args.method}"
+    chosen = {"guidance": None, "no-guidance": None, "reflow": steps, "consistency": steps, "dmd": [1]}
+    taught = chosen.get(args.method, JUMPS)
     card: dict[str, Any] = {
         "kind": "flow-map",
         "config": dataclasses.asdict(config),
         "method": args.method,
         "taught": taught,
-        "sampler": {"steps": args.steps[0] if taught else teacher.steps, "guidance": (low + high) / 2},
+        "sampler": {"steps": steps[0] if taught else teacher.steps, "guidance": (low + high) / 2},
     }
     schedule = TrainConfig(
         images=profile.pick(ci=1_000, laptop=200_000, gpu=4_000_000),
@@ -187,14 +188,14 @@ def recipe(args: argparse.Namespace) -> Recipe:
         args.method,
         *map(
             str,
-            (args.steps, args.teacher_steps, args.teacher_solver, args.examples, guidance, args.parts, args.student),
+            (taught, args.teacher_steps, args.teacher_solver, args.examples, guidance, args.parts, args.student),
         ),
     ]
     return Distillation(
         name,
         "flow-map",
         model,
-        loss or point_loss(args.method, taught_by, args.teacher_steps),
+        loss or point_loss(args.method, taught_by, args.teacher_steps, taught or []),
         chords if chorded else batches,
         schedule,
         card,
@@ -212,24 +213,22 @@ def continue_from(name: str, student: FlowMap) -> None:
     student.load_trained(weights.part("flow-map"))
 
 
-def check(args: argparse.Namespace) -> None:
+def check(args: argparse.Namespace, steps: list[int]) -> None:
     """Raises CourseError for options that mean nothing, or not together."""
     guidance = args.guidance or [1.0]
     if len(guidance) > 2 or not 0 < guidance[0] <= guidance[-1]:
         raise CourseError("--guidance takes one number, or a lowest and a highest, above 0.")
-    if min(args.rank, *args.steps, 1 if args.paths is None else args.paths) < 1:
+    if min(args.rank, *steps, 1 if args.paths is None else args.paths) < 1:
         raise CourseError("--rank, --steps and --paths must be 1 at least.")
-    if args.method == "reflow" and any(args.teacher_steps % steps for steps in args.steps):
-        raise CourseError(f"--steps is {listed(args.steps)}; each must divide --teacher-steps ({args.teacher_steps}).")
-    if args.method == "reflow" and len(args.steps) == 1 and args.steps[0] > args.examples:
-        raise CourseError(f"--steps is {args.steps[0]}; it must be --examples ({args.examples}) at most.")
-    if args.method == "dmd" and args.steps != [1]:
+    if args.method in ("reflow", "consistency") and (off := [n for n in steps if args.teacher_steps % n]):
+        raise CourseError(f"--steps is {off[0]}; it must divide --teacher-steps ({args.teacher_steps}).")
+    if args.method == "reflow" and len(steps) == 1 and steps[0] > args.examples:
+        raise CourseError(f"--steps is {steps[0]}; it must be --examples ({args.examples}) at most.")
+    if args.method == "dmd" and steps != [1]:
         raise CourseError("`dmd` teaches one step; add --steps 1.")
-    if args.method == "consistency" and args.teacher_steps % JUMPS[-1]:
-        raise CourseError(f"--teacher-steps is {args.teacher_steps}; for `consistency` {JUMPS[-1]} must divide it.")
-    if args.method in ("shortcut", "meanflow", "consistency") and (len(args.steps) > 1 or args.steps[0] not in JUMPS):
+    if args.method in ("shortcut", "meanflow") and (len(steps) > 1 or steps[0] not in JUMPS):
         raise CourseError(
-            f"--steps is {listed(args.steps)}; `{args.method}` teaches {listed(JUMPS)}, and one of them is what its card asks for."
+            f"--steps is {listed(steps)}; `{args.method}` teaches {listed(JUMPS)}, and one of them is what its card asks for."
         )
 
 
@@ -244,8 +243,13 @@ def reflow_loss(student: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, d
     return flow_map.regression(answer, batch["target"])
 
 
-def point_loss(method: str, taught_by: Callable[[Tensor], flow_map.Teacher], grid: int) -> Callable[..., Any]:
-    """The loss of the methods that learn at points between noise and data; grid: steps of the teacher from one to the other."""
+def point_loss(
+    method: str, taught_by: Callable[[Tensor], flow_map.Teacher], grid: int, counts: list[int]
+) -> Callable[..., Any]:
+    """The loss of the methods that learn at points between noise and data.
+
+    For `consistency`, grid: steps of the teacher from one to the other; counts: numbers of jumps that the student may draw in.
+    """
 
     def loss(student: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         data, guidance = batch["data"], batch["guidance"]
@@ -260,7 +264,7 @@ def point_loss(method: str, taught_by: Callable[[Tensor], flow_map.Teacher], gri
         length = length * (torch.rand_like(s) >= MATCHED)
         t = s + length
         if method == "consistency":  # from the teacher's grid to the end of the jump that is on its way
-            count = 2 ** torch.randint(len(JUMPS), s.shape, device=s.device)
+            count = torch.tensor(counts, device=s.device)[torch.randint(len(counts), s.shape, device=s.device)]
             s, t = (s * grid).floor() / grid, ((s * count).floor() + 1) / count
         x = flow_map.column(1 - s, data) * noise + flow_map.column(s, data) * data
         u = lambda x, s, t: student(x, s, t, guidance, text=teacher.text)  # noqa: E731
