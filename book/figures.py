@@ -80,7 +80,7 @@ def students(ladder: Path) -> None:
 
 
 def methods(folder: Path) -> None:
-    """Eight prompts by the teacher, and by students that learned from it for equally long, in four jumps and in one."""
+    """Eight prompts by the teacher, and by students that learned from it for equally long, in four jumps and in one; then four finishes of one."""
     names = ("reflow", "shortcut", "meanflow", "consistency")
     with watch_loaded() as weights:
         rows = {"teacher": load("flow-shapes", "cpu")(PROMPTS, seed=0).images}
@@ -92,6 +92,15 @@ def methods(folder: Path) -> None:
     title = "The same prompt and noise in each column; each student learned for a quarter of an hour"
     sheet = show.grid(torch.cat([*rows.values()]), labels, columns=len(PROMPTS), title=title)
     save(sheet, "students-budget.png", measured("python book/figures.py methods FOLDER", weights))
+    with watch_loaded() as weights:
+        rows = {"teacher": rows["teacher"], "before": load("flow-shapes-1", "cpu")(PROMPTS, seed=0).images}
+        for name in ("1-on", "dmd-both", "dmd-matching", "dmd-guidance"):
+            label = "more reflow" if name == "1-on" else name.removeprefix("dmd-")
+            rows[label] = load(folder / f"flow-shapes-{name}", "cpu")(PROMPTS, seed=0).images
+    labels = [row for row in rows for _ in PROMPTS]
+    title = "One jump, before and after five more minutes; the same prompt and noise in each column"
+    sheet = show.grid(torch.cat([*rows.values()]), labels, columns=len(PROMPTS), title=title)
+    save(sheet, "students-finish.png", measured("python book/figures.py methods FOLDER", weights))
 
 
 def own_pictures(folder: str) -> None:
