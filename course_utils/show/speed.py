@@ -152,7 +152,7 @@ def few_steps(entries: Sequence[Mapping[str, Any]], title: str) -> Figure:
         ],
         lambda row: [row["fidelity"], *row["intervals"]["fidelity"]],
     )
-    controls = {row["name"]: {} for row in entries[0]["rows"][2:]}
+    controls: dict[str, dict[int, Any]] = {row["name"]: {} for row in entries[0]["rows"][2:]}
     methods: dict[str, dict[int, Any]] = {}
     for entry in entries:
         methods.setdefault(entry["method"], {})[entry["rows"][1]["evaluations"]] = entry["rows"][1]
