@@ -144,6 +144,8 @@ def differences(row: dict[str, Any]) -> list[Any]:
 def test_a_student_that_is_its_teacher_loses_exactly_nothing(tiny: Path) -> None:
     teacher = load("tiny", "cpu")
     first, same, *controls = measured(teacher, teacher, second=DreamingJudge())
+    each = same.pop("each")
+    assert each.count("1") == same["groups"]["all"]["right"] and len(each) == 10
     assert {**same, "name": "teacher"} == first and 0 < same["groups"]["all"]["right"] < same["groups"]["all"][
         "of"
     ] == 10
