@@ -122,6 +122,8 @@ def test_solutions_are_an_edition_of_their_own(tmp_path: Path) -> None:
         solved = [cell for cell in lesson["cells"] if "solution" in tags(cell)]
         kept = [cell for cell in sheet["cells"] if cell["id"] in {cell["id"] for cell in solved}]
         assert [text(cell["source"]) for cell in kept] == [text(cell["source"]) for cell in solved]
+        every = [text(cell["source"]) for cell in sheet["cells"]]
+        assert all(every.count(text(cell["source"])) == 1 for cell in solved)
         shown = [
             [[output.get("text") or output["data"] for output in cell.get("outputs", [])] for cell in cells]
             for cells in (kept, solved)

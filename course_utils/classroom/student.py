@@ -158,7 +158,7 @@ def solutions(notebook: Notebook) -> Notebook:
         elif "exercise" in tags(cell):
             cells += texts
         told = cell["cell_type"] == "markdown" or ("clinic" in tags(cell) and "exercise" not in tags(cell))
-        texts = [*texts, cell] if told else []
+        texts = [*texts, cell] if told and "solution" not in tags(cell) else []
     return tidy({**notebook, "cells": cells, "metadata": {}})
 
 
