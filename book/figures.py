@@ -73,34 +73,41 @@ def students(ladder: Path) -> None:
     with watch_loaded() as weights:
         drawn = [load(name, "cpu")(PROMPTS, steps=rows[rung]["steps"], seed=0).images for rung, name in ways.items()]
     times = [f"{rung.removeprefix('student flow-')} {rows[rung]['ms_batch1']:,.0f}" for rung in ways]
-    labels = [time for time in times for _ in PROMPTS]
     title = "The same prompt and noise in each column; under each picture its milliseconds on one core"
-    sheet = show.grid(torch.cat(drawn), labels, columns=len(PROMPTS), title=title)
+    sheet = in_rows(times, drawn, title)
     save(sheet, "students.png", measured("python book/figures.py frontier", weights, ladder))
 
 
 def methods(folder: Path) -> None:
-    """Eight prompts by the teacher, and by students that learned from it for equally long, in four jumps and in one; then four finishes of one."""
-    names = ("reflow", "shortcut", "meanflow", "consistency")
+    """Eight prompts by the teacher, and by students that learned from it for equally long, in four jumps and in one."""
     with watch_loaded() as weights:
         rows = {"teacher": load("flow-shapes", "cpu")(PROMPTS, seed=0).images}
         for steps in (4, 1):
-            for name in names:
+            for name in ("reflow", "shortcut", "meanflow", "consistency"):
                 student = load(folder / f"flow-shapes-{name}", "cpu")
                 rows[f"{name} {steps}"] = student(PROMPTS, steps=steps, seed=0).images
-    labels = [row for row in rows for _ in PROMPTS]
     title = "The same prompt and noise in each column; each student learned for a quarter of an hour"
-    sheet = show.grid(torch.cat([*rows.values()]), labels, columns=len(PROMPTS), title=title)
+    sheet = in_rows(list(rows), list(rows.values()), title)
     save(sheet, "students-budget.png", measured("python book/figures.py methods FOLDER", weights))
+    finishes(folder)
+
+
+def finishes(folder: Path) -> None:
+    """The same prompts by the student of one jump, before and after five more minutes of four kinds."""
+    ways: dict[str, str | Path] = {"teacher": "flow-shapes", "before": "flow-shapes-1"}
+    ways |= {"more reflow": folder / "flow-shapes-1-on"}
+    ways |= {part: folder / f"flow-shapes-dmd-{part}" for part in ("both", "matching", "guidance")}
     with watch_loaded() as weights:
-        rows = {"teacher": rows["teacher"], "before": load("flow-shapes-1", "cpu")(PROMPTS, seed=0).images}
-        for name in ("1-on", "dmd-both", "dmd-matching", "dmd-guidance"):
-            label = "more reflow" if name == "1-on" else name.removeprefix("dmd-")
-            rows[label] = load(folder / f"flow-shapes-{name}", "cpu")(PROMPTS, seed=0).images
-    labels = [row for row in rows for _ in PROMPTS]
+        drawn = [load(name, "cpu")(PROMPTS, seed=0).images for name in ways.values()]
     title = "One jump, before and after five more minutes; the same prompt and noise in each column"
-    sheet = show.grid(torch.cat([*rows.values()]), labels, columns=len(PROMPTS), title=title)
+    sheet = in_rows(list(ways), drawn, title)
     save(sheet, "students-finish.png", measured("python book/figures.py methods FOLDER", weights))
+
+
+def in_rows(names: list[str], drawn: list[torch.Tensor], title: str) -> Any:
+    """A row of pictures of all PROMPTS for each name."""
+    labels = [name for name in names for _ in PROMPTS]
+    return show.grid(torch.cat(drawn), labels, columns=len(PROMPTS), title=title)
 
 
 def own_pictures(folder: str) -> None:

@@ -145,44 +145,33 @@ def few_steps(entries: Sequence[Mapping[str, Any]], title: str) -> Figure:
     figure = Figure(figsize=(7, 3.9))
     panels = figure.subplots(1, 2)
     teacher, floor = entries[0]["rows"][0], entries[0]["rows"][0]["fidelity_floor"]
-    worth = (
-        lambda row: [
-            100 * v
-            for v in (row["groups"]["all"]["right"] / row["groups"]["all"]["of"], *row["groups"]["all"]["interval"])
-        ],
-        lambda row: [row["fidelity"], *row["intervals"]["fidelity"]],
-    )
+
+    def accuracy(row: Mapping[str, Any]) -> list[float]:
+        found = row["groups"]["all"]
+        return [100 * v for v in (found["right"] / found["of"], *found["interval"])]
+
+    def fidelity(row: Mapping[str, Any]) -> list[float]:
+        return [row["fidelity"], *row["intervals"]["fidelity"]]
+
     controls: dict[str, dict[int, Any]] = {row["name"]: {} for row in entries[0]["rows"][2:]}
     methods: dict[str, dict[int, Any]] = {}
     for entry in entries:
         methods.setdefault(entry["method"], {})[entry["rows"][1]["evaluations"]] = entry["rows"][1]
         for row in entry["rows"][2:]:
             controls[row["name"]][row["evaluations"]] = row
-    for axes, value in zip(panels, worth, strict=True):
-        axes.axhline(
-            value(teacher)[0], color=INK, lw=1, ls="--", label=f"teacher, {teacher['evaluations']} evaluations"
-        )
+    for axes, value in zip(panels, (accuracy, fidelity), strict=True):
+        about = f"teacher, {teacher['evaluations']} evaluations"
+        axes.axhline(value(teacher)[0], color=INK, lw=1, ls="--", label=about)
         for number, (name, rows) in enumerate({**methods, **controls}.items()):
             control = name in controls
-            colour = INK if control else f"C{number % 7}"
+            colour, label = (INK, name.replace("control", "teacher")) if control else (f"C{number % 7}", name)
             counts = sorted(rows)
             middle, low, high = zip(*(value(rows[n]) for n in counts), strict=True)
-            places = [
-                n * 1.03 ** (number - len(methods) / 2) for n in counts
-            ]  # side by side, so that bars can be told apart
+            # side by side, so that bars can be told apart
+            places = [n * 1.03 ** (number - len(methods) / 2) for n in counts]
             axes.vlines(places, low, high, color=colour, lw=1)
-            label = name.replace("control", "teacher") if control else name
-            axes.plot(
-                places,
-                middle,
-                "os^Dv<>"[number % 7],
-                ls=":" if control else "-",
-                color=colour,
-                label=label,
-                ms=5,
-                lw=1,
-                mfc="none" if control else colour,
-            )
+            style = {"ls": ":", "mfc": "none"} if control else {"ls": "-"}
+            axes.plot(places, middle, "os^Dv<>"[number % 7], color=colour, label=label, ms=5, lw=1, **style)
         axes.set(xscale="log", xlabel="evaluations for a picture")
         axes.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
         axes.minorticks_off()
